@@ -1,0 +1,124 @@
+// swift-tools-version: 6.2
+// Weir's modules and the arrows between them. Arrows point down only; nothing in the data plane
+// imports Foundation, NIO or swift-log, and nothing in the control plane imports LinuxIO.
+// `scripts/lint` builds with --explicit-target-dependency-import-check error, which holds the graph.
+
+import PackageDescription
+
+/// Every target: warnings are errors, and each unsafe use is marked, so that it can be searched for.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// Data-path targets also inline and specialise across modules, which a release build does not do by itself.
+let dataPath: [SwiftSetting] = strict + [
+    .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))
+]
+
+/// Control-plane targets talk to libraries that do not annotate their unsafe interfaces.
+let control: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+]
+
+let tests: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+]
+
+let package = Package(
+    name: "weir",
+    products: [
+        .executable(name: "weir", targets: ["weir"])
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        // C: the Linux calls that `import Glibc` does not show. Debug builds can make any of them fail.
+        .target(
+            name: "CLinux",
+            cSettings: [.define("WEIR_FAULT_INJECTION", .when(configuration: .debug))]
+        ),
+        .systemLibrary(name: "CCapability", pkgConfig: "libcap", providers: [.apt(["libcap-dev"])]),
+
+        // Core: values and pure state machines. Imports nothing.
+        .target(name: "Balancing", swiftSettings: dataPath),
+        .target(name: "HTTPCore", dependencies: ["Balancing"], swiftSettings: dataPath),
+
+        // Data plane. LinuxIO is unsafe island 1; above it no pointer is seen.
+        .target(
+            name: "LinuxIO", dependencies: ["Balancing", "CLinux", "CCapability"],
+            swiftSettings: dataPath),
+        .target(name: "Reactor", dependencies: ["Balancing", "LinuxIO"], swiftSettings: dataPath),
+        .target(
+            name: "NetworkMode", dependencies: ["Balancing", "LinuxIO", "Reactor"],
+            swiftSettings: dataPath),
+        .target(
+            name: "HealthChecking", dependencies: ["Balancing", "HTTPCore", "LinuxIO", "Reactor"],
+            swiftSettings: dataPath),
+
+        // Control plane.
+        .target(name: "AdminModel", swiftSettings: control),
+        .target(
+            name: "ControlPlane",
+            dependencies: [
+                "AdminModel", "Balancing",
+                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "Yams", package: "Yams"),
+            ],
+            swiftSettings: control),
+        .target(
+            name: "AdminServer",
+            dependencies: [
+                "AdminModel", "Balancing", "ControlPlane",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: control),
+        .executableTarget(
+            name: "weir",
+            dependencies: [
+                "AdminModel", "AdminServer", "Balancing", "ControlPlane", "HealthChecking", "LinuxIO",
+                "NetworkMode", "Reactor",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "Yams", package: "Yams"),
+            ],
+            swiftSettings: control),
+
+        // Tests. Those of the data plane depend on no server package, so that the inner loop stays short.
+        .testTarget(name: "BalancingTests", dependencies: ["Balancing", "HTTPCore"], swiftSettings: tests),
+        .testTarget(name: "LinuxIOTests", dependencies: ["CLinux", "LinuxIO", "Reactor"], swiftSettings: tests),
+        .testTarget(
+            name: "NetworkModeTests", dependencies: ["CLinux", "LinuxIO", "NetworkMode", "Reactor"],
+            swiftSettings: tests),
+        .testTarget(
+            name: "HealthCheckingTests", dependencies: ["HTTPCore", "HealthChecking", "LinuxIO", "Reactor"],
+            swiftSettings: tests),
+        .testTarget(
+            name: "ControlPlaneTests", dependencies: ["AdminModel", "Balancing", "ControlPlane"],
+            swiftSettings: tests),
+        .testTarget(
+            name: "AdminTests", dependencies: ["AdminModel", "AdminServer", "ControlPlane", "weir"],
+            swiftSettings: tests),
+        .testTarget(name: "TidyTests", swiftSettings: tests),
+    ]
+)

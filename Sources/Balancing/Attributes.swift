@@ -1,0 +1,198 @@
+// The ELBv2 attributes that Weir has, under their own keys, with ELBv2's defaults and ranges.
+//
+// One table per subject is the whole truth: validation, printing and the "did you mean" of the
+// configuration all read it, so that a key cannot exist in one place and not in another.
+
+/// Why an attribute was refused, with the bound and the next step for people.
+package struct AttributeError: Error, Equatable, CustomStringConvertible {
+    package let description: String
+
+    package init(_ description: String) {
+        self.description = description
+    }
+}
+
+/// One attribute of `Attributes`: its key, and how its text form is read and written.
+package struct AttributeDefinition<Attributes>: Sendable {
+    package let key: String
+    package let read: @Sendable (Attributes) -> String
+    package let write: @Sendable (inout Attributes, String) throws(AttributeError) -> Void
+
+    static func boolean(
+        _ key: String, _ path: any WritableKeyPath<Attributes, Bool> & Sendable
+    ) -> Self {
+        Self(
+            key: key,
+            read: { $0[keyPath: path] ? "true" : "false" },
+            write: { attributes, text throws(AttributeError) in
+                guard text == "true" || text == "false" else {
+                    throw AttributeError("\(key) is \"\(text)\"; it must be true or false")
+                }
+                attributes[keyPath: path] = text == "true"
+            })
+    }
+
+    static func integer(
+        _ key: String, _ path: any WritableKeyPath<Attributes, Int> & Sendable, in range: ClosedRange<Int>
+    ) -> Self {
+        Self(
+            key: key,
+            read: { String($0[keyPath: path]) },
+            write: { attributes, text throws(AttributeError) in
+                guard let value = Int(text), range.contains(value) else {
+                    throw AttributeError(
+                        "\(key) is \"\(text)\"; it must be a whole number from \(range.lowerBound) to \(range.upperBound)")
+                }
+                attributes[keyPath: path] = value
+            })
+    }
+
+    /// A number or "off", which is nil.
+    static func optionalInteger(
+        _ key: String, _ path: any WritableKeyPath<Attributes, Int?> & Sendable, in range: ClosedRange<Int>
+    ) -> Self {
+        Self(
+            key: key,
+            read: { $0[keyPath: path].map(String.init) ?? "off" },
+            write: { attributes, text throws(AttributeError) in
+                if text == "off" {
+                    attributes[keyPath: path] = nil
+                    return
+                }
+                guard let value = Int(text), range.contains(value) else {
+                    throw AttributeError(
+                        "\(key) is \"\(text)\"; it must be \"off\" or a whole number from \(range.lowerBound) to \(range.upperBound)")
+                }
+                attributes[keyPath: path] = value
+            })
+    }
+
+    /// An attribute of which Weir has one value so far.
+    static func fixed(_ key: String, _ only: String, because reason: String) -> Self {
+        Self(
+            key: key,
+            read: { _ in only },
+            write: { _, text throws(AttributeError) in
+                guard text == only else {
+                    throw AttributeError("\(key) is \"\(text)\"; only \"\(only)\" is supported: \(reason)")
+                }
+            })
+    }
+}
+
+/// A set of attributes that can be read and written by ELBv2 key.
+package protocol AttributeSet: Sendable {
+    static var definitions: [AttributeDefinition<Self>] { get }
+}
+
+extension AttributeSet {
+    package static var keys: [String] { definitions.map(\.key) }
+
+    /// Every attribute as key and text, in the order of the definitions.
+    package var values: [(key: String, value: String)] {
+        Self.definitions.map { ($0.key, $0.read(self)) }
+    }
+
+    /// Sets one attribute from its text form.
+    package mutating func set(_ key: String, to text: String) throws(AttributeError) {
+        guard let definition = Self.definitions.first(where: { $0.key == key }) else {
+            throw AttributeError("unknown attribute \"\(key)\"")
+        }
+        try definition.write(&self, text)
+    }
+}
+
+// MARK: - Target groups
+
+package struct TargetGroupAttributes: AttributeSet, Hashable {
+    package enum CrossZone: String, Sendable, CaseIterable {
+        case enabled = "true"
+        case disabled = "false"
+        case inherited = "use_load_balancer_configuration"
+    }
+
+    package var deregistrationDelaySeconds = 300
+    package var terminatesConnectionsOnDeregistration = false
+    package var isSticky = false
+    package var crossZone = CrossZone.inherited
+    package var minimumHealthyCountForFailover: Int? = 1
+    package var minimumHealthyPercentageForFailover: Int?
+    package var minimumHealthyCountForRouting = 1
+    package var minimumHealthyPercentageForRouting: Int?
+    package var terminatesConnectionsWhenUnhealthy = true
+    package var unhealthyDrainingIntervalSeconds = 0
+
+    /// ELBv2's defaults; a group that carries UDP ends its flows at deregistration unless told otherwise.
+    package init(for protocol: TrafficProtocol) {
+        terminatesConnectionsOnDeregistration = `protocol`.carriesUDP
+    }
+
+    package static let definitions: [AttributeDefinition<Self>] = [
+        .integer("deregistration_delay.timeout_seconds", \.deregistrationDelaySeconds, in: 0...3600),
+        .boolean(
+            "deregistration_delay.connection_termination.enabled",
+            \.terminatesConnectionsOnDeregistration),
+        .boolean("stickiness.enabled", \.isSticky),
+        .fixed(
+            "stickiness.type", "source_ip",
+            because: "cookies belong to application load balancers"),
+        .fixed(
+            "preserve_client_ip.enabled", "false",
+            because: "targets see Weir's address; leave it out"),
+        .fixed(
+            "proxy_protocol_v2.enabled", "false",
+            because: "the PROXY protocol is not available yet; leave it out"),
+        AttributeDefinition(
+            key: "load_balancing.cross_zone.enabled",
+            read: { $0.crossZone.rawValue },
+            write: { attributes, text throws(AttributeError) in
+                guard let value = CrossZone(rawValue: text) else {
+                    throw AttributeError(
+                        "load_balancing.cross_zone.enabled is \"\(text)\"; it must be true, false or use_load_balancer_configuration")
+                }
+                attributes.crossZone = value
+            }),
+        .optionalInteger(
+            "target_group_health.dns_failover.minimum_healthy_targets.count",
+            \.minimumHealthyCountForFailover, in: 1...Limits.targetCountMax),
+        .optionalInteger(
+            "target_group_health.dns_failover.minimum_healthy_targets.percentage",
+            \.minimumHealthyPercentageForFailover, in: 1...100),
+        .integer(
+            "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count",
+            \.minimumHealthyCountForRouting, in: 1...Limits.targetCountMax),
+        .optionalInteger(
+            "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage",
+            \.minimumHealthyPercentageForRouting, in: 1...100),
+        .boolean(
+            "target_health_state.unhealthy.connection_termination.enabled",
+            \.terminatesConnectionsWhenUnhealthy),
+        .integer(
+            "target_health_state.unhealthy.draining_interval_seconds",
+            \.unhealthyDrainingIntervalSeconds, in: 0...360_000),
+    ]
+}
+
+// MARK: - Load balancers and listeners
+
+package struct LoadBalancerAttributes: AttributeSet, Hashable {
+    /// ELBv2's default for network load balancers.
+    package var isCrossZone = false
+
+    package init() {}
+
+    package static let definitions: [AttributeDefinition<Self>] = [
+        .boolean("load_balancing.cross_zone.enabled", \.isCrossZone)
+    ]
+}
+
+package struct ListenerAttributes: AttributeSet, Hashable {
+    /// 60–6,000 seconds without a byte either way, then both sides are reset.
+    package var tcpIdleTimeoutSeconds = 350
+
+    package init() {}
+
+    package static let definitions: [AttributeDefinition<Self>] = [
+        .integer("tcp.idle_timeout.seconds", \.tcpIdleTimeoutSeconds, in: 60...6000)
+    ]
+}

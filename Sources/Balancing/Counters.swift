@@ -1,0 +1,43 @@
+// The names and places of the data plane's counters. CloudWatch's network load balancer set, plus
+// what an operator needs to see shedding. Each has one writer (a worker) and relaxed readers.
+
+/// Counted per registration (target) and per listener.
+package enum FlowCounter: Int, Sendable, CaseIterable {
+    case newTCPFlows
+    case newUDPFlows
+    case activeTCPFlows
+    case activeUDPFlows
+    /// Bytes of payload from clients to targets.
+    case clientBytesTCP
+    case clientBytesUDP
+    /// Bytes of payload from targets to clients.
+    case targetBytesTCP
+    case targetBytesUDP
+    case clientDatagrams
+    case targetDatagrams
+    case clientResets
+    case targetResets
+    /// Resets that Weir generated: no target reached, idle timeout, terminated by draining or health.
+    case balancerResets
+    case connectFailures
+    /// Datagrams that found no flow, target, descriptor or buffer.
+    case droppedDatagrams
+    /// New flows refused: slab or table full, no descriptor, no target.
+    case rejectedFlows
+}
+
+/// Counted per worker.
+package enum WorkerCounter: Int, Sendable, CaseIterable {
+    case turns
+    case events
+    case staleEvents
+    case shedSlabFull
+    case shedDescriptors
+    case shedNoTarget
+    case shedFlowTableFull
+    case recycledFlows
+    case portAllocationErrors
+    case internalErrors
+    case pipesOpen
+    case snapshotVersion
+}

@@ -1,0 +1,164 @@
+// All that a worker needs to route, as one immutable value.
+//
+// The control plane compiles a snapshot, hands it to every worker's mailbox and waits until each has
+// taken it between two turns. A flow keeps the target it was admitted with.
+
+/// Where a listener's flows go.
+package struct ListenerRoute: Sendable {
+    package struct Choice: Sendable {
+        /// Index into `RoutingSnapshot.groups`.
+        package let groupIndex: Int
+        /// The running sum of weights up to and including this choice.
+        package let cumulativeWeight: UInt32
+
+        package init(groupIndex: Int, cumulativeWeight: UInt32) {
+            self.groupIndex = groupIndex
+            self.cumulativeWeight = cumulativeWeight
+        }
+    }
+
+    package let id: ListenerID
+    /// Groups of positive weight, in the order of the configuration.
+    package let choices: [Choice]
+    package let isStickyByGroup: Bool
+    package let tcpIdleTimeoutSeconds: Int
+
+    package init(id: ListenerID, choices: [Choice], isStickyByGroup: Bool, tcpIdleTimeoutSeconds: Int) {
+        self.id = id
+        self.choices = choices
+        self.isStickyByGroup = isStickyByGroup
+        self.tcpIdleTimeoutSeconds = tcpIdleTimeoutSeconds
+    }
+}
+
+/// One target group as a listener sees it: the targets that may get new flows, and the table that spreads over them.
+package struct GroupRoute: Sendable {
+    package let name: String
+    /// The eligible targets, in the order in which the table was built.
+    package let targets: [TargetNumber]
+    package let flowHash: FlowHash
+    package let isSticky: Bool
+    package let connectTimeoutSeconds: Int
+    package let connectAttemptCountMax: Int
+
+    package init(
+        name: String, targets: [TargetNumber], flowHash: FlowHash, isSticky: Bool,
+        connectTimeoutSeconds: Int, connectAttemptCountMax: Int
+    ) {
+        self.name = name
+        self.targets = targets
+        self.flowHash = flowHash
+        self.isSticky = isSticky
+        self.connectTimeoutSeconds = connectTimeoutSeconds
+        self.connectAttemptCountMax = connectAttemptCountMax
+    }
+}
+
+package final class RoutingSnapshot: Sendable {
+    /// Rises by one with every publication.
+    package let version: UInt64
+    package let seed: HashSeed
+    /// Indexed by `ListenerNumber`; nil where a number is not in use.
+    package let listeners: [ListenerRoute?]
+    package let groups: [GroupRoute]
+    /// Indexed by `TargetNumber`; nil where a number is not in use. Draining targets stay listed.
+    package let endpoints: [Endpoint?]
+    /// The source addresses towards targets; empty lets the kernel choose.
+    package let sourceAddresses: [IPAddress]
+
+    package init(
+        version: UInt64, seed: HashSeed, listeners: [ListenerRoute?], groups: [GroupRoute],
+        endpoints: [Endpoint?], sourceAddresses: [IPAddress]
+    ) {
+        self.version = version
+        self.seed = seed
+        self.listeners = listeners
+        self.groups = groups
+        self.endpoints = endpoints
+        self.sourceAddresses = sourceAddresses
+    }
+
+    package static let empty = RoutingSnapshot(
+        version: 0, seed: HashSeed(first: 0, second: 0), listeners: [], groups: [], endpoints: [],
+        sourceAddresses: [])
+}
+
+/// The targets that a flow has already tried in vain.
+package struct TriedTargets: Sendable, BitwiseCopyable {
+    private var numbers: (UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32) = (
+        .max, .max, .max, .max, .max, .max, .max, .max
+    )
+    package private(set) var count: UInt8 = 0
+
+    package init() {}
+
+    package mutating func insert(_ target: TargetNumber) {
+        let number = target.rawValue
+        switch count {
+        case 0: numbers.0 = number
+        case 1: numbers.1 = number
+        case 2: numbers.2 = number
+        case 3: numbers.3 = number
+        case 4: numbers.4 = number
+        case 5: numbers.5 = number
+        case 6: numbers.6 = number
+        case 7: numbers.7 = number
+        default: return
+        }
+        count += 1
+    }
+
+    package func contains(_ target: TargetNumber) -> Bool {
+        let number = target.rawValue
+        return numbers.0 == number || numbers.1 == number || numbers.2 == number || numbers.3 == number
+            || numbers.4 == number || numbers.5 == number || numbers.6 == number || numbers.7 == number
+    }
+}
+
+/// The answer to "where would this flow go, and why?".
+package struct Selection: Sendable, Equatable {
+    package let target: TargetNumber
+    package let endpoint: Endpoint
+    package let groupIndex: Int
+    /// The slot of the group's table that the key fell on.
+    package let tableSlot: Int
+}
+
+extension RoutingSnapshot {
+    /// Chooses the target of a new flow: first the group by weight, then the target by the group's table.
+    ///
+    /// A group whose every eligible target was tried, or that has none, yields nil. Constant time but for
+    /// a walk along the table when the first choice was already tried.
+    package func select(
+        listener: ListenerNumber, key: FlowKey, excluding tried: TriedTargets = TriedTargets()
+    ) -> Selection? {
+        guard Int(listener.rawValue) < listeners.count, let route = listeners[Int(listener.rawValue)],
+            let groupIndex = chooseGroup(of: route, key: key)
+        else { return nil }
+        let group = groups[groupIndex]
+        guard !group.targets.isEmpty else { return nil }
+        let hash = group.isSticky
+            ? SipHash.hash(key.client.address, seed: seed)
+            : SipHash.hash(key, seed: seed)
+        let slot = group.flowHash.slot(for: hash)
+        guard let position = group.flowHash.firstPosition(from: slot, where: { position in
+            tried.count == 0 || !tried.contains(group.targets[position])
+        }) else { return nil }
+        let target = group.targets[position]
+        guard Int(target.rawValue) < endpoints.count, let endpoint = endpoints[Int(target.rawValue)]
+        else { return nil }
+        return Selection(target: target, endpoint: endpoint, groupIndex: groupIndex, tableSlot: slot)
+    }
+
+    /// The group by weight. Its hash has a seed of its own: with the table's, group and target would correlate.
+    package func chooseGroup(of route: ListenerRoute, key: FlowKey) -> Int? {
+        guard let total = route.choices.last?.cumulativeWeight, total > 0 else { return nil }
+        if route.choices.count == 1 { return route.choices[0].groupIndex }
+        let groupSeed = HashSeed(first: seed.first ^ 0x5745_4952, second: ~seed.second)
+        let hash = route.isStickyByGroup
+            ? SipHash.hash(key.client.address, seed: groupSeed)
+            : SipHash.hash(key, seed: groupSeed)
+        let point = UInt32(truncatingIfNeeded: hash.multipliedFullWidth(by: UInt64(total)).high)
+        return route.choices.first { point < $0.cumulativeWeight }?.groupIndex
+    }
+}

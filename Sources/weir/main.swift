@@ -1,0 +1,4 @@
+import ArgumentParser
+
+
+print("weir")
