@@ -78,9 +78,9 @@ extension Worker {
     }
 
     private func shed(_ client: Descriptor, _ reason: WorkerCounter, listener: ListenerNumber) {
-        client.closeWithReset()
         counters.add(1, reason)
         counters.add(1, .rejectedFlows, listener: listener)
+        client.closeWithReset()
     }
 
     /// Out of descriptors, the queue could never be emptied and its event would spin: the spare one makes
