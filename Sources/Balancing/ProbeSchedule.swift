@@ -1,9 +1,10 @@
 // When each target is probed next. Pure: time is an argument, randomness is injected.
 //
 // The first probe goes out at once. The second follows after a uniformly random part, from half to whole, of
-// the interval, and from it on every target keeps that phase: so thousands that were registered together do
+// the interval, the third after half or a whole one by the toss of a coin, and from it on every target keeps
+// its phase. Part and coin together are uniform over the interval: thousands that were registered together do
 // not pulse together. A probe that started late or early moves no phase: after a start comes the first point
-// of the phase that is at least half an interval away. Times are met to a tick of the wheel (100 ms).
+// of the phase that is at least a quarter of an interval away. Times are met to a tick of the wheel (100 ms).
 //
 // A target has at most one probe running. At most `runningCountMax` run at all; what is due beyond waits in
 // the order in which it came due, and is never dropped.
@@ -24,6 +25,8 @@ package struct ProbeSchedule: Sendable {
         var startedAt = Instant(nanoseconds: 0)
         /// The next point of the phase; nil before the first probe.
         var dueAt: Instant?
+        /// The coin is still to be tossed.
+        var isHalfSpread = false
         /// A probe was asked for while one ran.
         var isWantedAgain = false
         // Neighbours in the queue.
@@ -75,7 +78,7 @@ package struct ProbeSchedule: Sendable {
 
     /// Sets another interval, with a new phase: a group whose interval is changed does not begin to pulse.
     ///
-    /// The next probe comes within one new interval from now, but not sooner than half of it after the last.
+    /// The next probe comes within one new interval, but not sooner than a quarter of it after the last.
     package mutating func setInterval(
         _ entry: Int, toSeconds seconds: Int, at now: Instant, using generator: inout some RandomNumberGenerator
     ) {
@@ -85,13 +88,13 @@ package struct ProbeSchedule: Sendable {
         case .absent, .ready:
             return
         case .running:
-            let part = UInt64.random(in: interval / 2...interval, using: &generator)
-            entries[entry].dueAt = entries[entry].startedAt.advanced(byNanoseconds: part)
+            spread(entry, using: &generator)
         case .waiting:
-            let soonest = entries[entry].startedAt.advanced(byNanoseconds: interval / 2)
+            let soonest = entries[entry].startedAt.advanced(byNanoseconds: interval / 4)
             let part = UInt64.random(in: 0...interval, using: &generator)
             let dueAt = max(soonest, now.advanced(byNanoseconds: part))
             entries[entry].dueAt = dueAt
+            entries[entry].isHalfSpread = false
             wheel.set(entry, to: dueAt)
         }
     }
@@ -123,7 +126,11 @@ package struct ProbeSchedule: Sendable {
         entries[entry].phase = .running
         entries[entry].startedAt = now
         entries[entry].isWantedAgain = false
-        entries[entry].dueAt = dueAfterStart(of: entries[entry], using: &generator)
+        if entries[entry].dueAt == nil {
+            spread(entry, using: &generator)
+        } else {
+            moveOn(entry, using: &generator)
+        }
         return entry
     }
 
@@ -147,18 +154,28 @@ package struct ProbeSchedule: Sendable {
         canStart ? 0 : wheel.millisecondsUntilNext(from: now)
     }
 
-    private func dueAfterStart(
-        of entry: Entry, using generator: inout some RandomNumberGenerator
-    ) -> Instant {
-        let interval = entry.intervalNanoseconds
-        guard let point = entry.dueAt else {
-            let part = UInt64.random(in: interval / 2...interval, using: &generator)
-            return entry.startedAt.advanced(byNanoseconds: part)
+    /// Chooses when the second probe is due, counted from the start of the first.
+    private mutating func spread(_ entry: Int, using generator: inout some RandomNumberGenerator) {
+        let interval = entries[entry].intervalNanoseconds
+        let part = UInt64.random(in: interval / 2...interval, using: &generator)
+        entries[entry].dueAt = entries[entry].startedAt.advanced(byNanoseconds: part)
+        entries[entry].isHalfSpread = true
+    }
+
+    /// Finds the point of the phase that follows a start.
+    private mutating func moveOn(_ entry: Int, using generator: inout some RandomNumberGenerator) {
+        guard var point = entries[entry].dueAt else { return }
+        let interval = entries[entry].intervalNanoseconds
+        if entries[entry].isHalfSpread, point <= entries[entry].startedAt {
+            entries[entry].isHalfSpread = false
+            if Bool.random(using: &generator) { point = point.advanced(byNanoseconds: interval / 2) }
         }
-        let soonest = entry.startedAt.advanced(byNanoseconds: interval / 2)
-        guard point < soonest else { return point }
-        let stepCount = (soonest.nanoseconds(since: point) + interval - 1) / interval
-        return point.advanced(byNanoseconds: stepCount.multipliedSaturating(by: interval))
+        let soonest = entries[entry].startedAt.advanced(byNanoseconds: interval / 4)
+        if point < soonest {
+            let stepCount = (soonest.nanoseconds(since: point) + interval - 1) / interval
+            point = point.advanced(byNanoseconds: stepCount.multipliedSaturating(by: interval))
+        }
+        entries[entry].dueAt = point
     }
 
     private static func nanoseconds(_ seconds: Int) -> UInt64 {

@@ -2,14 +2,14 @@
 
 import Balancing
 
-struct ProbedTarget: Sendable {
-    private(set) var target: ProbeTarget
-    private(set) var machine: HealthMachine
+package struct ProbedTarget: Sendable {
+    package private(set) var target: ProbeTarget
+    package private(set) var machine: HealthMachine
     /// The slot of its running probe.
     var probeSlot: Int?
     private var refusalCountedAt: Instant?
 
-    init(_ target: ProbeTarget) {
+    package init(_ target: ProbeTarget) {
         self.target = target
         machine = HealthMachine(target.check)
     }
@@ -17,7 +17,7 @@ struct ProbedTarget: Sendable {
     /// True when `next` asks the same question of the same endpoint: then what is known of the target stays known.
     ///
     /// How often, how patiently and how many times to ask is no part of the question.
-    func isSameQuestion(as next: ProbeTarget) -> Bool {
+    package func isSameQuestion(as next: ProbeTarget) -> Bool {
         var check = target.check
         check.port = next.check.port
         check.intervalSeconds = next.check.intervalSeconds
@@ -28,7 +28,7 @@ struct ProbedTarget: Sendable {
     }
 
     /// Takes new settings for the same question. With new thresholds the verdict stays and counting starts anew.
-    mutating func adopt(_ next: ProbeTarget) {
+    package mutating func adopt(_ next: ProbeTarget) {
         let old = target.check
         target = next
         guard
@@ -41,13 +41,13 @@ struct ProbedTarget: Sendable {
     /// Takes a result; true when the verdict changed.
     ///
     /// A fault of ours says nothing about the target: it must not take a healthy one out of service.
-    mutating func observe(_ outcome: ProbeOutcome) -> Bool {
+    package mutating func observe(_ outcome: ProbeOutcome) -> Bool {
         if case .failure(.balancerFault) = outcome { return false }
         return machine.observe(outcome)
     }
 
     /// True at most once a second, so that several workers that see one dead service count as one sign.
-    mutating func mayCountRefusal(at now: Instant) -> Bool {
+    package mutating func mayCountRefusal(at now: Instant) -> Bool {
         if let last = refusalCountedAt, now < last.advanced(bySeconds: 1) { return false }
         refusalCountedAt = now
         return true

@@ -10,7 +10,7 @@ extension ProbeExchange.Event {
     /// - Parameters:
     ///   - errno: Of connect(2), send(2), recv(2) or SO_ERROR.
     ///   - isOpening: True when the call that opens the probe refused on the spot: then what is unknown is ours.
-    init(_ errno: Errno, isOpening: Bool = false) {
+    package init(_ errno: Errno, isOpening: Bool = false) {
         switch errno {
         case .connectionRefused:
             self = .failed(.connectionRefused)
