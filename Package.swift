@@ -120,7 +120,15 @@ let package = Package(
             name: "ControlPlaneTests", dependencies: ["AdminModel", "Balancing", "ControlPlane"],
             swiftSettings: tests),
         .testTarget(
-            name: "AdminTests", dependencies: ["AdminModel", "AdminServer", "ControlPlane", "weir"],
+            name: "AdminTests",
+            dependencies: [
+                "AdminModel", "AdminServer", "ControlPlane", "weir",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
             swiftSettings: tests),
         .testTarget(name: "TidyTests", swiftSettings: tests),
     ]

@@ -88,6 +88,11 @@ package struct AdminAddressError: Error, Equatable, Sendable, CustomStringConver
     package let text: String
     package let cause: Cause
 
+    package init(text: String, cause: Cause) {
+        self.text = text
+        self.cause = cause
+    }
+
     package var description: String {
         switch cause {
         case .shape:

@@ -14,16 +14,28 @@ struct CheckCommand: AsyncParsableCommand {
     var file: String
 
     func run() async throws {
-        let errors = Self.errors(in: try FileText.read(file), fileName: file)
-        guard errors.isEmpty else {
-            throw CommandFailure(
-                message: "\(file) has \(HumanText.counted(errors.count, "error")):", details: errors)
-        }
-        StandardOutput.write("\(file) is valid.\n")
+        let text = try FileText.read(file)
+        StandardOutput.write(try Self.summary(of: text, fileName: file == "-" ? "standard input" : file))
     }
 
-    /// One line for each error; none when the configuration is valid.
-    static func errors(in yaml: String, fileName: String) -> [String] {
-        []
+    /// One line about a valid configuration; throws all errors of another.
+    static func summary(of yaml: String, fileName: String) throws(CommandFailure) -> String {
+        let configuration: Configuration
+        do {
+            configuration = try Configuration.parse(yaml, fileName: fileName)
+        } catch {
+            let lines = error.errors.map(\.description)
+            throw CommandFailure(
+                message: "\(fileName) has \(HumanText.counted(lines.count, "error")):", details: lines)
+        }
+        let listenerCount = configuration.loadBalancers.map(\.listeners.count).reduce(0, +)
+        let targetCount = configuration.targetGroups.compactMap { $0.targets?.count }.reduce(0, +)
+        let parts = [
+            HumanText.counted(configuration.loadBalancers.count, "load balancer"),
+            HumanText.counted(listenerCount, "listener"),
+            HumanText.counted(configuration.targetGroups.count, "target group"),
+            HumanText.counted(targetCount, "target"),
+        ]
+        return "\(fileName) is valid: \(parts.joined(separator: ", ")).\n"
     }
 }
