@@ -8,7 +8,7 @@ struct RunCommand: ParsableCommand {
         commandName: "run",
         abstract: "Serve the listeners of a configuration file until told to end.",
         discussion: """
-            SIGTERM drains all listeners and ends, a second SIGTERM ends at once. SIGHUP reads the
+            SIGTERM drains all listeners and ends, a second SIGTERM ends at once. SIGHUP reads the \
             configuration again; live flows go on.
             """
     )

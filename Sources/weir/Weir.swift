@@ -13,24 +13,24 @@ struct Weir: AsyncParsableCommand {
         commandName: "weir",
         abstract: "A load balancer for TCP and UDP, and the commands to operate it.",
         discussion: """
-            "weir run" is the appliance. All other commands talk to a running one through its admin API:
+            "weir run" is the appliance. All other commands talk to a running one through its admin API: \
             --admin ADDRESS (or WEIR_ADMIN) names it, by default \(AdminAddress.standard).
 
             Exit status: 0 done; 1 refused or failed; 64 wrong usage; 69 the appliance cannot be reached.
             """,
         version: WeirVersion.current,
         groupedSubcommands: [
-            CommandGroup(name: "The appliance:", subcommands: [RunCommand.self]),
-            CommandGroup(name: "Configuration:", subcommands: [CheckCommand.self, ApplyCommand.self]),
+            CommandGroup(name: "Appliance", subcommands: [RunCommand.self]),
+            CommandGroup(name: "Configuration", subcommands: [CheckCommand.self, ApplyCommand.self]),
             CommandGroup(
-                name: "Targets and health:", subcommands: [TargetsCommand.self, HealthCommand.self]),
+                name: "Target", subcommands: [TargetsCommand.self, HealthCommand.self]),
             CommandGroup(
-                name: "What there is:",
+                name: "Overview",
                 subcommands: [
                     StatusCommand.self, LoadBalancersCommand.self, ListenersCommand.self,
                     TargetGroupsCommand.self,
                 ]),
-            CommandGroup(name: "Flows:", subcommands: [FlowsCommand.self, ExplainCommand.self]),
+            CommandGroup(name: "Flow", subcommands: [FlowsCommand.self, ExplainCommand.self]),
         ]
     )
 }

@@ -20,6 +20,17 @@ import Testing
         #expect(table.render(.plain) == "A  C\n1  3\n")
     }
 
+    @Test func `on a narrow screen the last column is wrapped, or goes below`() {
+        var table = TextTable(.init("NAME"), .init("WHY"))
+        table.add("web", "it did not answer within 5 s")
+        table.add("dns", "")
+        let beside = Style(width: 30)
+        #expect(table.render(beside) == "NAME  WHY\nweb   it did not answer within\n      5 s\ndns\n")
+        let below = Style(width: 28)
+        #expect(table.render(below) == "NAME\nweb\n    it did not answer within\n    5 s\ndns\n")
+        #expect(table.render(Style(width: 34)) == table.render(.plain))
+    }
+
     @Test func `colour changes no width`() {
         var table = TextTable(.init("STATE"), .init("NEXT"))
         table.add(.init("up", .green), "x")
@@ -36,10 +47,12 @@ import Testing
         let page = HealthPage.render([Sample.webGroup], nowSeconds: Sample.nowSeconds, .plain)
         let expected = """
             web  TCP  1/3 healthy
-              TARGET               ZONE  STATE                 SINCE   PROBE  REASON                           DESCRIPTION
+              TARGET               ZONE  STATE                 SINCE   PROBE  REASON
               10.0.1.11:8080       a     ● healthy             3m12s  0.8 ms
-              10.0.1.12:8081       b     ✖ unhealthy             12s          Target.Timeout                   10.0.1.12:8081 did not answer within 5 s.
-              [2001:db8::13]:8080        ◐ draining, 27s left     3s          Target.DeregistrationInProgress  Target deregistration is in progress.
+              10.0.1.12:8081       b     ✖ unhealthy             12s          Target.Timeout: 10.0.1.12:8081 did not \
+            answer within 5 s.
+              [2001:db8::13]:8080        ◐ draining, 27s left     3s          Target.DeregistrationInProgress: Target \
+            deregistration is in progress.
 
             """
         #expect(page == expected)

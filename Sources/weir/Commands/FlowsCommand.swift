@@ -9,7 +9,7 @@ struct FlowsCommand: AsyncParsableCommand {
         commandName: "flows",
         abstract: "Show live flows.",
         discussion: """
-            --follow shows a live page on a terminal (q quits), and elsewhere prints a line for each flow that
+            --follow shows a live page on a terminal (q quits), and elsewhere prints a line for each flow that \
             was not there a second before.
             """
     )
@@ -38,8 +38,7 @@ struct FlowsCommand: AsyncParsableCommand {
             return try options.output.show(response) { Tables.flows(response, $0) }
         }
         guard StandardOutput.isTerminal else { return try await printNewFlows(client, first: response) }
-        let style = Style.detect()
-        await LiveView.run {
+        await LiveView.run { style in
             do throws(ClientError) {
                 return Tables.flows(try await client.flows(countMax: limit), style)
             } catch {
@@ -51,7 +50,7 @@ struct FlowsCommand: AsyncParsableCommand {
     private func printNewFlows(_ client: AdminClient, first: FlowsResponse) async throws {
         var known: Set<[String]> = []
         var response = first
-        while true {
+        while StandardOutput.hasReader {
             let keys = response.flows.map { [$0.transport, $0.listener, $0.client, $0.target] }
             for (flow, key) in zip(response.flows, keys) where !known.contains(key) {
                 StandardOutput.write(Self.line(for: flow))

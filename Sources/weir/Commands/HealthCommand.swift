@@ -10,7 +10,7 @@ struct HealthCommand: AsyncParsableCommand {
         commandName: "health",
         abstract: "Show the health of targets, and why it is so.",
         discussion: """
-            --watch shows a live page on a terminal (q quits), and elsewhere prints a line for each change.
+            --watch shows a live page on a terminal (q quits), and elsewhere prints a line for each change. \
             --wait returns when every target of the group, or of all groups, is healthy.
             """
     )
@@ -62,6 +62,8 @@ struct HealthCommand: AsyncParsableCommand {
         var groups: [TargetGroupDescription] = []
         let isHealthy = try await Waiting.until(timeoutSeconds: timeout) {
             groups = try await self.groups(client)
+            // Without a name, groups that cannot become healthy are none of the question.
+            if group == nil { groups.removeAll { $0.targets.isEmpty || $0.loadBalancers.isEmpty } }
             if let group = groups.first(where: \.targets.isEmpty) {
                 throw CommandFailure(
                     message: "target group \(group.name) has no targets to wait for. "
@@ -107,8 +109,7 @@ struct HealthCommand: AsyncParsableCommand {
         // A wrong name or address is an error now, not a page that never fills.
         let first = try await groups(client)
         guard StandardOutput.isTerminal else { return try await printChanges(client, first: first) }
-        let style = Style.detect()
-        await LiveView.run {
+        await LiveView.run { style in
             do throws(ClientError) {
                 return HealthPage.render(try await groups(client), nowSeconds: Date.nowSeconds, style)
             } catch {
@@ -120,7 +121,7 @@ struct HealthCommand: AsyncParsableCommand {
     private func printChanges(_ client: AdminClient, first: [TargetGroupDescription]) async throws {
         var changes = HealthChanges()
         var groups = first
-        while true {
+        while StandardOutput.hasReader {
             let time = Date().formatted(.iso8601)
             for line in changes.lines(for: groups) { StandardOutput.write("\(time)  \(line)\n") }
             try await Task.sleep(for: .seconds(1))

@@ -32,7 +32,7 @@ struct TargetsCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Register targets, or change weight and zone of registered ones.",
             discussion: """
-                Returns when the registration is kept and every worker routes by it. A target that is being
+                Returns when the registration is kept and every worker routes by it. A target that is being \
                 deregistered comes back.
                 """
         )
@@ -68,7 +68,7 @@ struct TargetsCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Take targets out: no new flow reaches them once this returns.",
             discussion: """
-                Live flows go on for the group's deregistration delay. With --wait the command returns when the
+                Live flows go on for the group's deregistration delay. With --wait the command returns when the \
                 targets have left.
                 """
         )

@@ -5,7 +5,7 @@ import AdminModel
 enum DetailPages {
     static func loadBalancer(_ loadBalancer: LoadBalancerDescription, _ style: Style) -> String {
         Tables.loadBalancers([loadBalancer], style)
-            + block("LISTENERS", Tables.listeners(loadBalancer.listeners, style), style)
+            + block("LISTENERS", Tables.listeners(loadBalancer.listeners, style, indent: 2), style)
             + attributes(loadBalancer.attributes, style)
     }
 

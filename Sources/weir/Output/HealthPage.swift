@@ -38,16 +38,20 @@ enum HealthPage {
         guard !targets.isEmpty else { return "  no targets\n" }
         var table = TextTable(
             .init("TARGET"), .init("ZONE"), .init("STATE"), .init("SINCE", .right), .init("PROBE", .right),
-            .init("REASON"), .init("DESCRIPTION"))
+            .init("REASON"))
         for target in targets {
             let health = target.health
             table.add(
                 .init(HumanText.endpoint(target.id, target.port)), .init(target.availabilityZone ?? ""),
                 stateCell(of: health), .init(HumanText.duration(seconds: now - health.since)),
-                .init(health.lastProbeMilliseconds.map(HumanText.milliseconds) ?? ""), .init(health.reason ?? ""),
-                .init(health.description))
+                .init(health.lastProbeMilliseconds.map(HumanText.milliseconds) ?? ""), reasonCell(of: health))
         }
         return table.render(style, indent: 2)
+    }
+
+    /// `Target.Timeout: 10.0.0.1:80 did not answer within 5 s.`
+    static func reasonCell(of health: HealthDescription) -> TextTable.Cell {
+        .init([health.reason ?? "", health.description].filter { !$0.isEmpty }.joined(separator: ": "))
     }
 
     /// `● healthy`, `◐ draining, 27s left`.

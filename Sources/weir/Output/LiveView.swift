@@ -12,7 +12,7 @@ enum LiveView {
     }
 
     /// - Parameter page: makes the page; what it cannot get, it says in the page, and the next second tries again.
-    static func run(_ page: @Sendable () async -> String) async {
+    static func run(_ page: @Sendable (Style) async -> String) async {
         let keyboard = RawKeyboard()
         StandardOutput.write(ScreenFrame.enter)
         defer {
@@ -23,19 +23,11 @@ enum LiveView {
         defer { sources.cancel() }
         for await event in sources.events {
             if event == .quit { return }
-            let text = await page()
-            let size = screenSize()
+            let text = await page(Style.detect())
+            let size = StandardOutput.screenSize
             StandardOutput.write(
                 ScreenFrame.render(text, footer: "q quits", width: size.width, height: size.height))
         }
-    }
-
-    private static func screenSize() -> (width: Int, height: Int) {
-        var size = winsize()
-        guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0, size.ws_row > 0 else {
-            return (80, 24)
-        }
-        return (Int(size.ws_col), Int(size.ws_row))
     }
 
     /// The sources live as long as this value; all of them yield into one stream.

@@ -70,7 +70,8 @@ private enum JSONValue: Decodable {
         case .bool(let value): value
         case .integer(let value): value
         case .unsigned(let value): value
-        case .number(let value): value
+        // Yams would write 0.84 as 8.4e-1.
+        case .number(let value): Node("\(value)", Tag(.float))
         case .string(let value): value
         case .list(let values): values.map(\.object)
         case .object(let values): values.mapValues(\.object)

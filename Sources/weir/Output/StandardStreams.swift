@@ -9,6 +9,21 @@ enum StandardOutput {
     }
 
     static var isTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
+
+    /// The terminal's size, or what is usual where it does not tell.
+    static var screenSize: (width: Int, height: Int) {
+        var size = winsize()
+        guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0, size.ws_row > 0 else {
+            return (80, 24)
+        }
+        return (Int(size.ws_col), Int(size.ws_row))
+    }
+
+    /// False when a pipe's reader has gone: who prints only changes would otherwise wait for the next to notice.
+    static var hasReader: Bool {
+        var descriptor = pollfd(fd: STDOUT_FILENO, events: 0, revents: 0)
+        return poll(&descriptor, 1, 0) < 1 || descriptor.revents & Int16(POLLERR) == 0
+    }
 }
 
 enum StandardError {

@@ -7,9 +7,10 @@ enum StatusPage {
     static func render(_ report: StatusReport, nowSeconds now: Double, _ style: Style) -> String {
         let sections = [
             headline(of: report, style) + warnings(of: report, style),
-            section("LOAD BALANCERS", Tables.loadBalancers(report.loadBalancers, style), style),
-            section("LISTENERS", Tables.listeners(report.loadBalancers.flatMap(\.listeners), style), style),
-            section("TARGET GROUPS", Tables.targetGroups(report.targetGroups, style), style),
+            section("LOAD BALANCERS", Tables.loadBalancers(report.loadBalancers, style, indent: 2), style),
+            section(
+                "LISTENERS", Tables.listeners(report.loadBalancers.flatMap(\.listeners), style, indent: 2), style),
+            section("TARGET GROUPS", Tables.targetGroups(report.targetGroups, style, indent: 2), style),
             attention(report.targetGroups, nowSeconds: now, style),
         ]
         return sections.filter { !$0.isEmpty }.joined(separator: "\n")
@@ -38,15 +39,14 @@ enum StatusPage {
         _ groups: [TargetGroupDescription], nowSeconds now: Double, _ style: Style
     ) -> String {
         var table = TextTable(
-            .init("GROUP"), .init("TARGET"), .init("STATE"), .init("SINCE", .right), .init("REASON"),
-            .init("DESCRIPTION"))
+            .init("GROUP"), .init("TARGET"), .init("STATE"), .init("SINCE", .right), .init("REASON"))
         for group in groups {
             for target in group.targets where target.health.state != TargetHealthState.healthy.rawValue {
                 table.add(
                     .init(group.name), .init(HumanText.endpoint(target.id, target.port)),
                     HealthPage.stateCell(of: target.health),
                     .init(HumanText.duration(seconds: now - target.health.since)),
-                    .init(target.health.reason ?? ""), .init(target.health.description))
+                    HealthPage.reasonCell(of: target.health))
             }
         }
         return table.rows.isEmpty

@@ -1,10 +1,10 @@
-// Colour and glyphs, on terminals only.
+// Colour, width and glyphs; colour on terminals only.
 
 import AdminModel
 import Balancing
 import Foundation
 
-/// Whether escape sequences may be written; everything that shows colour takes one, so that tests take none.
+/// What the reader's screen can show; everything that makes text takes one, so that tests take `plain`.
 struct Style: Sendable, Equatable {
     enum Color: String, Sendable {
         case bold = "1"
@@ -15,14 +15,17 @@ struct Style: Sendable, Equatable {
         case cyan = "36"
     }
 
-    let isColored: Bool
+    var isColored = false
+    /// Where lines end; nil for files and pipes, whose lines are whole.
+    var width: Int?
 
-    static let plain = Style(isColored: false)
+    static let plain = Style()
 
     /// Colour when standard output is a terminal that can show it; see no-color.org.
     static func detect(environment: [String: String] = ProcessInfo.processInfo.environment) -> Style {
+        guard StandardOutput.isTerminal else { return .plain }
         let isRefused = !(environment["NO_COLOR"] ?? "").isEmpty || environment["TERM"] == "dumb"
-        return Style(isColored: isatty(STDOUT_FILENO) == 1 && !isRefused)
+        return Style(isColored: !isRefused, width: StandardOutput.screenSize.width)
     }
 
     func paint(_ text: String, _ color: Color?) -> String {

@@ -3,8 +3,10 @@
 import AdminModel
 
 enum Tables {
-    static func loadBalancers(_ loadBalancers: [LoadBalancerDescription], _ style: Style) -> String {
-        guard !loadBalancers.isEmpty else { return "  There are no load balancers.\n" }
+    static func loadBalancers(
+        _ loadBalancers: [LoadBalancerDescription], _ style: Style, indent: Int = 0
+    ) -> String {
+        guard !loadBalancers.isEmpty else { return none("load balancers", indent) }
         var table = TextTable(
             .init("NAME"), .init("TYPE"), .init("ADDRESSES"), .init("STATE"), .init("LISTENERS", .right),
             .init("ACTIVE", .right), .init("NEW", .right), .init("BYTES", .right), .init("REJECTED", .right))
@@ -17,11 +19,11 @@ enum Tables {
                 .init("\(loadBalancer.listeners.count)"), active(statistics), new(statistics), bytes(statistics),
                 rejected(statistics))
         }
-        return table.render(style, indent: 2)
+        return table.render(style, indent: indent)
     }
 
-    static func listeners(_ listeners: [ListenerDescription], _ style: Style) -> String {
-        guard !listeners.isEmpty else { return "  There are no listeners.\n" }
+    static func listeners(_ listeners: [ListenerDescription], _ style: Style, indent: Int = 0) -> String {
+        guard !listeners.isEmpty else { return none("listeners", indent) }
         var table = TextTable(
             .init("LISTENER"), .init("PROTOCOL"), .init("FORWARDS TO"), .init("ACTIVE", .right),
             .init("NEW", .right), .init("BYTES", .right), .init("RESETS C/T/E", .right), .init("REJECTED", .right))
@@ -31,11 +33,11 @@ enum Tables {
                 active(listener.statistics), new(listener.statistics), bytes(listener.statistics),
                 resets(listener.statistics), rejected(listener.statistics))
         }
-        return table.render(style, indent: 2)
+        return table.render(style, indent: indent)
     }
 
-    static func targetGroups(_ groups: [TargetGroupDescription], _ style: Style) -> String {
-        guard !groups.isEmpty else { return "  There are no target groups.\n" }
+    static func targetGroups(_ groups: [TargetGroupDescription], _ style: Style, indent: Int = 0) -> String {
+        guard !groups.isEmpty else { return none("target groups", indent) }
         var table = TextTable(
             .init("GROUP"), .init("PROTOCOL"), .init("PORT", .right), .init("HEALTHY", .right),
             .init("LOAD BALANCERS"), .init("ACTIVE", .right), .init("NEW", .right), .init("BYTES", .right),
@@ -48,7 +50,7 @@ enum Tables {
                 new(group.statistics), bytes(group.statistics),
                 count(group.statistics.targetConnectionErrorCount, .yellow), note(on: group))
         }
-        return table.render(style, indent: 2)
+        return table.render(style, indent: indent)
     }
 
     static func targets(
@@ -57,13 +59,13 @@ enum Tables {
         guard !targets.isEmpty else { return "There are no targets.\n" }
         var table = TextTable(
             .init("TARGET"), .init("ZONE"), .init("WEIGHT", .right), .init("STATE"), .init("SINCE", .right),
-            .init("ACTIVE", .right), .init("NEW", .right), .init("BYTES", .right), .init("DESCRIPTION"))
+            .init("ACTIVE", .right), .init("NEW", .right), .init("BYTES", .right), .init("REASON"))
         for target in targets {
             table.add(
                 .init(HumanText.endpoint(target.id, target.port), .bold), .init(target.availabilityZone ?? ""),
                 .init("\(target.weight)"), HealthPage.stateCell(of: target.health),
                 .init(HumanText.duration(seconds: now - target.health.since)), active(target.statistics),
-                new(target.statistics), bytes(target.statistics), .init(target.health.description))
+                new(target.statistics), bytes(target.statistics), HealthPage.reasonCell(of: target.health))
         }
         return table.render(style)
     }
@@ -93,6 +95,10 @@ enum Tables {
     static func forward(_ forward: [ForwardDescription]) -> String {
         if forward.count == 1, let only = forward.first { return only.targetGroup }
         return forward.map { "\($0.targetGroup) \($0.weight)" }.joined(separator: ", ")
+    }
+
+    private static func none(_ what: String, _ indent: Int) -> String {
+        String(repeating: " ", count: indent) + "There are no \(what).\n"
     }
 
     private static func note(on group: TargetGroupDescription) -> TextTable.Cell {
