@@ -77,10 +77,13 @@ enum ConfigurationDocument {
         return nil
     }
 
-    /// Every name that follows `sigil`, in whatever context: comments and quotes count too.
+    /// Every name that follows `sigil` where a token could begin; comments and quotes count too.
+    ///
+    /// A letter or "=" before it, as in `?a=1&b=2`, makes it part of a word for libyaml as well.
     private static func names(after sigil: UInt8, in text: [UInt8]) -> [(name: ArraySlice<UInt8>, offset: Int)] {
         var found: [(name: ArraySlice<UInt8>, offset: Int)] = []
         for offset in text.indices where text[offset] == sigil {
+            guard offset == 0 || canPrecedeToken(text[offset - 1]) else { continue }
             let rest = text[(offset + 1)...]
             let name = rest.prefix { byte in
                 switch byte {
@@ -96,12 +99,16 @@ enum ConfigurationDocument {
         return found
     }
 
+    /// Blanks, indicators, the ends of quoted or flow values, and whatever is not ASCII: libyaml knows line breaks there.
+    private static func canPrecedeToken(_ byte: UInt8) -> Bool {
+        byte >= 0x80 || byte <= 0x20 || "[]{},:?-\"'".utf8.contains(byte)
+    }
+
     private static func complexKeyOffset(in text: [UInt8]) -> Int? {
         var count = 0
-        let before: Set<UInt8> = Set(" \t\r\n[{,-:?".utf8)
         let after: Set<UInt8> = Set(" \t\r\n".utf8)
         for offset in text.indices where text[offset] == UInt8(ascii: "?") {
-            guard offset == 0 || before.contains(text[offset - 1]), offset + 1 < text.count,
+            guard offset == 0 || canPrecedeToken(text[offset - 1]), offset + 1 < text.count,
                 after.contains(text[offset + 1])
             else { continue }
             count += 1
@@ -135,7 +142,7 @@ enum ConfigurationDocument {
         case .duplicatedKeysInMapping(let keys, let context):
             let names = keys.map { "\"\($0)\"" }.joined(separator: ", ")
             return problem(
-                context.mark.line, context.mark.column, "the key \(names) stands twice in one mapping. Keep one of them.")
+                context.mark.line, context.mark.column, "the key \(names) stands twice in one mapping, first here. Keep one of them.")
         case .reader(let text, let offset, _, _):
             let head = yaml.prefix(offset ?? 0)
             let line = 1 + head.count { $0.isNewline }

@@ -51,10 +51,11 @@ extension ConfigurationReader {
         _ node: Node, index: Int, listenerCount: inout Int
     ) -> Located<LoadBalancer>? {
         let path = "load_balancers[\(index)]"
-        guard var scope = scope(of: node, subject: path, prefix: "", path: path, keys: Self.loadBalancerKeys)
+        guard let scope = scope(
+            of: node, subject: Self.subject(path, of: node), prefix: "", path: path,
+            keys: Self.loadBalancerKeys)
         else { return nil }
         let name = name(of: scope)
-        if let name { scope = scope.named("\(path) \"\(name)\"") }
         readKind(scope)
 
         var loadBalancer = LoadBalancer(name: name ?? "", addresses: [])

@@ -38,10 +38,11 @@ extension ConfigurationReader {
     /// A group whose name is unusable keeps an empty one, so that the rest of it is still checked.
     private mutating func readTargetGroup(_ node: Node, index: Int) -> Located<ConfiguredTargetGroup>? {
         let path = "target_groups[\(index)]"
-        guard var scope = scope(of: node, subject: path, prefix: "", path: path, keys: Self.targetGroupKeys)
+        guard let scope = scope(
+            of: node, subject: Self.subject(path, of: node), prefix: "", path: path,
+            keys: Self.targetGroupKeys)
         else { return nil }
         let name = name(of: scope)
-        if let name { scope = scope.named("\(path) \"\(name)\"") }
 
         let trafficProtocol = readGroupProtocol(scope)
         if scope.fields["port"] == nil {

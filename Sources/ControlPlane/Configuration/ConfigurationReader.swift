@@ -38,13 +38,7 @@ struct ConfigurationReader {
         /// For machines: `target_groups[0].health_check`; empty at the top.
         let path: String
 
-        func path(to key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
-
-        /// The same mapping under a better name, once its own name is known.
-        func named(_ subject: String) -> Scope {
-            Scope(fields: fields, mark: mark, subject: subject, prefix: prefix, path: path)
-        }
-    }
+        func path(to key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }    }
 
     /// A value and where it stands, for checks across the document.
     struct Located<Value> {
@@ -112,6 +106,15 @@ struct ConfigurationReader {
         return Scope(
             fields: fields, mark: node.position ?? .start, subject: subject, prefix: prefix,
             path: path)
+    }
+
+    /// `target_groups[0] "web"`, or without a name while there is no usable one.
+    static func subject(_ path: String, of node: Node) -> String {
+        guard case .mapping(let mapping) = node,
+            case .scalar(let name)? = mapping.first(where: { $0.key.scalar?.string == "name" })?.value,
+            NameRule.isValid(name.string)
+        else { return path }
+        return "\(path) \"\(name.string)\""
     }
 
     /// Opens the mapping under `key`; nil when it is absent or no mapping.

@@ -9,8 +9,8 @@ extension Store {
         var state = StoredState()
         var indices: [String: Int] = [:]
         for row in try Row.fetchAll(database, sql: "SELECT name, definition FROM target_groups ORDER BY position, name") {
-            let name: String = row[0]
-            let definition: StoredTargetGroup = try decode(row[1], of: "target group \"\(name)\"")
+            let name: String = try value(row, 0)
+            let definition: StoredTargetGroup = try decode(value(row, 1), of: "target group \"\(name)\"")
             indices[name] = state.groups.count
             do throws(StoredDefinitionError) {
                 state.groups.append(StoredGroup(group: try definition.targetGroup(named: name), targets: []))
@@ -20,8 +20,8 @@ extension Store {
         }
         try readTargets(database, into: &state, indices: indices)
         for row in try Row.fetchAll(database, sql: "SELECT name, definition FROM load_balancers ORDER BY position, name") {
-            let name: String = row[0]
-            let definition: StoredLoadBalancer = try decode(row[1], of: "load balancer \"\(name)\"")
+            let name: String = try value(row, 0)
+            let definition: StoredLoadBalancer = try decode(value(row, 1), of: "load balancer \"\(name)\"")
             do throws(StoredDefinitionError) {
                 state.loadBalancers.append(try definition.loadBalancer(named: name))
             } catch {
@@ -41,18 +41,28 @@ extension Store {
                 ORDER BY target_group, position, address, port
                 """)
         while let row = try rows.next() {
-            let name: String = row[0]
-            let text: String = row[1]
-            let number: Int = row[2]
+            let name: String = try value(row, 0)
+            let text: String = try value(row, 1)
+            let number: Int = try value(row, 2)
+            let weight: Int = try value(row, 3)
             guard let index = indices[name], let address = IPAddress(text), let port = UInt16(exactly: number),
-                port > 0
+                port > 0, TargetRule.weights.contains(weight), TargetRule.objection(to: address) == nil
             else {
                 throw StoredDefinitionError(message: "target \"\(text)\" port \(number) of \"\(name)\" is none")
             }
-            let zone: String? = row[4]
+            let zone = String.fromDatabaseValue(row[4])
             state.groups[index].targets.append(
-                Target(id: TargetID(address: address, port: port), weight: row[3], availabilityZone: zone))
+                Target(id: TargetID(address: address, port: port), weight: weight, availabilityZone: zone))
         }
+    }
+
+    /// One column; GRDB's own subscript would trap on a value of another type.
+    private static func value<Value: DatabaseValueConvertible>(_ row: Row, _ column: Int) throws -> Value {
+        let stored: DatabaseValue = row[column]
+        guard let value = Value.fromDatabaseValue(stored) else {
+            throw StoredDefinitionError(message: "a column holds \(stored) instead of a value of its type")
+        }
+        return value
     }
 
     private static func decode<Definition: Decodable>(_ text: String, of subject: String) throws -> Definition {

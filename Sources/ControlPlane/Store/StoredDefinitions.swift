@@ -60,6 +60,9 @@ struct StoredHealthCheck: Codable {
         guard let matcher = StatusMatcher(matcher) else {
             throw StoredDefinitionError(message: "health check matcher \"\(matcher)\" is none")
         }
+        guard (1...300).contains(interval), (1..<interval).contains(timeout), (2...10).contains(healthyThreshold),
+            (2...10).contains(unhealthyThreshold)
+        else { throw StoredDefinitionError(message: "the health check's times or thresholds are out of bounds") }
         return HealthCheck(
             isEnabled: enabled, protocol: probe, port: port.map(HealthCheck.Port.number) ?? .trafficPort,
             intervalSeconds: interval, timeoutSeconds: timeout, healthyThresholdCount: healthyThreshold,
@@ -103,6 +106,9 @@ struct StoredTargetGroup: Codable {
 
     func targetGroup(named name: String) throws(StoredDefinitionError) -> TargetGroup {
         let known = try knownProtocol(trafficProtocol)
+        guard port > 0, (1...60).contains(connectTimeout),
+            (1...Limits.connectAttemptCountMax).contains(connectAttempts)
+        else { throw StoredDefinitionError(message: "the port or the connect settings are out of bounds") }
         var group = TargetGroup(
             name: name, protocol: known, port: port, healthCheck: try healthCheck.healthCheck(),
             attributes: TargetGroupAttributes(for: known), connectTimeoutSeconds: connectTimeout,
