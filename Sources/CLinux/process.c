@@ -101,10 +101,15 @@ int weir_find_user(const char *name, uint32_t *uid, uint32_t *gid) {
     return 0;
 }
 
-int weir_become_user(const char *name) {
-    uint32_t uid, gid;
-    int result = weir_find_user(name, &uid, &gid);
-    if (result < 0) return result;
+int weir_find_group(const char *name, uint32_t *gid) {
+    errno = 0;
+    struct group *entry = getgrnam(name);
+    if (!entry) return errno ? -errno : -ENOENT;
+    *gid = entry->gr_gid;
+    return 0;
+}
+
+int weir_become_user(const char *name, uint32_t uid, uint32_t gid) {
     if (initgroups(name, gid) < 0) return -errno;
     if (setresgid(gid, gid, gid) < 0) return -errno;
     if (setresuid(uid, uid, uid) < 0) return -errno;

@@ -171,9 +171,11 @@ int weir_no_new_privileges(void);
 int weir_keep_capabilities(bool keeps);
 int weir_drop_bounding_capability(int capability);
 /// Becomes another user with that user's groups; see setresuid(2), initgroups(3).
-int weir_become_user(const char *name);
-/// The user and group id of a name; -ENOENT when there is none.
+int weir_become_user(const char *name, uint32_t uid, uint32_t gid);
+/// The user and group id of a user's name; -ENOENT when there is none.
 int weir_find_user(const char *name, uint32_t *uid, uint32_t *gid);
+/// The id of a group's name; -ENOENT when there is none.
+int weir_find_group(const char *name, uint32_t *gid);
 /// The message of an errno, into `buffer`.
 void weir_describe_error(int number, char *buffer, size_t count);
 /// The symbolic name of an errno, such as "EACCES"; "errno" for one without a name.
