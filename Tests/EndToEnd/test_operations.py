@@ -14,7 +14,7 @@ import yaml
 from harness.clients import Hammer, ask, connect
 from harness.servers import receive_line
 from harness.waiting import eventually
-from harness.weir import FAST_CHECK, configuration, group, listener
+from harness.weir import ALONE, configuration, group, listener
 
 
 @pytest.fixture
@@ -431,22 +431,27 @@ def test_it_runs_as_whom_it_is_told(make_weir, greeters, port, directory):
             text = file.read()
         (uids,) = [line.split()[1:] for line in text.splitlines() if line.startswith("Uid:")]
         assert set(uids) == {str(nobody.pw_uid)}, text
-    # It still writes its state, and opens ports below 1024 on a reload.
+    # It still writes its state.
     (one,) = greeters(1)
     weir.cli("targets", "register", "web", one.target)
     assert ask(entrance) == "one"
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a network namespace")
+def test_a_port_below_1024_can_still_be_added_after_start(make_weir, directory):
+    nobody = pwd.getpwnam("nobody")
+    groups = [group("web", None)]
+    weir = make_weir(configuration(groups, [listener(80, "web")], run_as="nobody"), start=False)
+    os.chmod(directory, 0o755)
+    os.chown(weir.directory, nobody.pw_uid, nobody.pw_gid)
+    weir.start(prefix=ALONE)
+    weir.reload(configuration(groups, [listener(80, "web"), listener(443, "web")], run_as="nobody"))
+    eventually(lambda: len(weir.api("/v1/listeners")) == 2)
+
+
 def test_fewer_descriptors_mean_fewer_flows_and_one_line_says_so(edge):
-    import resource
     weir, entrance, _ = edge(1, start=False)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    arguments = ["prlimit", f"--nofile={2000}:{2000}", weir.binary, "run", "--config", weir.config_path]
-    with open(weir.log_path, "ab") as log:
-        weir.process = subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    eventually(lambda: weir.request("GET", "/healthz")[0] == 200, 20)
-    weir.baseline_fd_count = weir.fd_count()
+    weir.start(prefix=["prlimit", "--nofile=2000:2000"])
     warnings = weir.api("/v1/status")["warnings"]
     assert any("2000" in line for line in warnings), warnings
     # More connections than fit: the rest is shed and counted, live ones go on, and it recovers.

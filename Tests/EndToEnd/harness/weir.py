@@ -12,6 +12,9 @@ import yaml
 
 from .waiting import eventually
 
+# A network namespace with nothing but loopback: no route leads anywhere, and every port is free.
+ALONE = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+
 FAST_CHECK = {
     "protocol": "TCP", "interval": 2, "timeout": 1, "healthy_threshold": 2, "unhealthy_threshold": 2,
 }
@@ -88,18 +91,17 @@ class Weir:
         with open(self.config_path, "w") as file:
             file.write(text)
 
-    def launch(self, *arguments):
-        """Starts the process without waiting for it to serve."""
-        log = open(self.log_path, "ab")
-        self.process = subprocess.Popen(
-            [self.binary, "run", "--config", self.config_path, *arguments],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        log.close()
+    def launch(self, *arguments, prefix=()):
+        """Starts the process, behind the words of `prefix`, without waiting for it to serve."""
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [*prefix, self.binary, "run", "--config", self.config_path, *arguments],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         return self
 
-    def start(self, *arguments):
+    def start(self, *arguments, prefix=()):
         """Starts the process and waits until it serves."""
-        self.launch(*arguments)
+        self.launch(*arguments, prefix=prefix)
         eventually(self._is_serving, timeout=20, message="Weir serves /healthz")
         self.baseline_fd_count = self.fd_count()
         return self
