@@ -6,7 +6,7 @@
 
 package struct FlowTable: Sendable {
     private struct Bucket: BitwiseCopyable, Sendable {
-        /// The upper half of the hash, compared before the slot's key is looked at.
+        /// The lower half of the hash: where the bucket's home is, and what is compared before the key.
         var fragment: UInt32
         /// The slot plus one; zero is empty.
         var slotPlusOne: UInt32
@@ -29,8 +29,8 @@ package struct FlowTable: Sendable {
     /// The slot with this hash for which `isMatch` holds.
     @inline(__always)
     package func slot(hash: UInt64, where isMatch: (Int) -> Bool) -> Int? {
-        let fragment = UInt32(truncatingIfNeeded: hash >> 32)
-        var index = Int(truncatingIfNeeded: hash) & mask
+        let fragment = UInt32(truncatingIfNeeded: hash)
+        var index = Int(fragment) & mask
         while true {
             let bucket = buckets[index]
             guard bucket.slotPlusOne != 0 else { return nil }
@@ -44,17 +44,17 @@ package struct FlowTable: Sendable {
     /// Adds a slot; false when the table is full. The caller has made sure that the key is not there yet.
     package mutating func insert(hash: UInt64, slot: Int) -> Bool {
         guard count < capacity else { return false }
-        var index = Int(truncatingIfNeeded: hash) & mask
+        let fragment = UInt32(truncatingIfNeeded: hash)
+        var index = Int(fragment) & mask
         while buckets[index].slotPlusOne != 0 { index = (index + 1) & mask }
-        buckets[index] = Bucket(
-            fragment: UInt32(truncatingIfNeeded: hash >> 32), slotPlusOne: UInt32(slot + 1))
+        buckets[index] = Bucket(fragment: fragment, slotPlusOne: UInt32(slot + 1))
         count += 1
         return true
     }
 
-    /// Removes the bucket of `slot`; `hashOf` recomputes the hash of any other slot that must move up.
-    package mutating func remove(hash: UInt64, slot: Int, hashOf: (Int) -> UInt64) {
-        var hole = Int(truncatingIfNeeded: hash) & mask
+    /// Removes the bucket of `slot`, if it is there.
+    package mutating func remove(hash: UInt64, slot: Int) {
+        var hole = Int(UInt32(truncatingIfNeeded: hash)) & mask
         while buckets[hole].slotPlusOne != UInt32(slot + 1) {
             guard buckets[hole].slotPlusOne != 0 else { return }
             hole = (hole + 1) & mask
@@ -65,7 +65,7 @@ package struct FlowTable: Sendable {
             index = (index + 1) & mask
             let bucket = buckets[index]
             guard bucket.slotPlusOne != 0 else { break }
-            let home = Int(truncatingIfNeeded: hashOf(Int(bucket.slotPlusOne - 1))) & mask
+            let home = Int(bucket.fragment) & mask
             // The bucket may fill the hole unless its home lies cyclically between hole and itself.
             if (index &- home) & mask >= (index &- hole) & mask {
                 buckets[hole] = bucket
