@@ -64,8 +64,9 @@ import Testing
             name: "unsafe", pattern: #"\bunsafe\b|\bUnsafe[A-Z]\w*"#, allowed: ["LinuxIO"],
             reason: "pointers stay inside the unsafe island; above it there are spans and descriptors"),
         Rule(
-            name: "@unchecked", pattern: #"@unchecked|nonisolated\(unsafe\)"#, allowed: ["LinuxIO"],
-            reason: "what the compiler cannot check lives where the memory is managed"),
+            name: "@unchecked", pattern: #"@unchecked|nonisolated\(unsafe\)"#,
+            allowed: ["LinuxIO", "Sources/NetworkMode/Workers.swift", "Sources/weir/Weir.swift"],
+            reason: "what the compiler cannot check lives where memory is managed or a thread is started"),
         Rule(
             name: "print", pattern: #"(^|[^\w.])print\("#, allowed: ["weir"],
             reason: "the appliance logs; only commands print"),
@@ -96,7 +97,8 @@ import Testing
     @Test(arguments: rules)
     func `words of power stand where they may`(rule: Rule) throws {
         let pattern = try Regex(rule.pattern)
-        for file in SourceTree.swiftSources where !rule.allowed.contains(file.module) {
+        for file in SourceTree.swiftSources
+        where !rule.allowed.contains(file.module) && !rule.allowed.contains(file.path) {
             let places = file.places(of: pattern)
             #expect(places.isEmpty, "\(rule.name): \(rule.reason)")
         }
@@ -186,7 +188,7 @@ import Testing
     ]
 
     /// `AdminBackend` is what the admin server asks for its answers; no target is meant.
-    private static let exceptions: Set<String> = ["AdminBackend", "adminBackend", "backend"]
+    private static let exceptions: Set<String> = ["Backend", "backend"]
     private static let exceptionModules: Set<String> = ["AdminServer"]
 
     @Test(arguments: SourceTree.swiftSources)
