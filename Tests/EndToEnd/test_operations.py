@@ -1,5 +1,6 @@
 """What an operator does: check, reload, crash, restart, stop, look."""
 
+import contextlib
 import os
 import pwd
 import signal
@@ -186,25 +187,40 @@ def test_reloading_under_load_fails_no_connection(edge, greeters, port):
     assert config["load_balancers"][0]["listeners"][0]["port"] == entrance
 
 
-def test_reloading_adds_and_removes_listeners(edge, port):
+def is_refused(entrance):
+    try:
+        connect(entrance).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_reloading_opens_and_closes_listeners(edge, port):
     weir, entrance, servers = edge(1)
     other = port()
-    groups = [group("web", [s.target for s in servers])]
     with connect(entrance) as live:
         receive_line(live)
-        weir.reload(configuration(groups, [listener(other, "web")]))
+        weir.reload(configuration([group("web", [s.target for s in servers])], [listener(other, "web")]))
         eventually(lambda: ask(other) == "one")
-        # What the file no longer names stays until it is pruned.
-        assert ask(entrance) == "one"
-        weir.cli("apply", weir.config_path, "--prune")
-
-        def is_refused():
-            with pytest.raises(ConnectionRefusedError):
-                connect(entrance)
-            return True
-
-        eventually(is_refused)
+        eventually(lambda: is_refused(entrance))
+        # The listener is gone, its flows are not.
         assert is_alive(live)
+
+
+def test_what_the_file_no_longer_names_stays_until_it_is_pruned(edge, port):
+    weir, entrance, _ = edge(1)
+    spare = configuration([group("spare", [])], [listener(port(), "spare")])
+    spare["load_balancers"][0]["name"] = "other"
+    weir.write(spare)
+    weir.cli("apply", weir.config_path)
+    weir.has_changed = True
+    assert {b["name"] for b in weir.api("/v1/load-balancers")} == {"edge", "other"}
+    assert ask(entrance) == "one"
+    said = weir.json("apply", weir.config_path, "--prune")
+    assert {c["action"] for c in said["changes"]} >= {"delete"}
+    assert {b["name"] for b in weir.api("/v1/load-balancers")} == {"other"}
+    assert {g["name"] for g in weir.api("/v1/target-groups")} == {"spare"}
+    eventually(lambda: is_refused(entrance))
 
 
 def test_reloading_changes_where_flows_go(edge, greeters):
@@ -307,13 +323,7 @@ def test_sigterm_lets_live_flows_end(edge):
     with connect(entrance) as live:
         receive_line(live)
         weir.process.send_signal(signal.SIGTERM)
-
-        def is_refused():
-            with pytest.raises(ConnectionRefusedError):
-                connect(entrance).close()
-            return True
-
-        eventually(is_refused)
+        eventually(lambda: is_refused(entrance))
         assert weir.is_running and is_alive(live)
         assert weir.api("/v1/status")["is_draining"]
     assert weir.stop() == 0
@@ -371,7 +381,17 @@ def test_every_view_as_table_json_and_yaml(edge, command):
         receive_line(live)
         table = weir.cli(*command).stdout
         assert table.strip() and "\x1b" not in table
-        assert weir.json(*command) == yaml.safe_load(weir.cli(*command, "--output", "yaml").stdout)
+        said = yaml.safe_load(weir.cli(*command, "--output", "yaml").stdout)
+        assert shape(weir.json(*command)) == shape(said)
+
+
+def shape(value):
+    """The value without its numbers, which change from one moment to the next."""
+    if isinstance(value, dict):
+        return {key: shape(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [shape(part) for part in value]
+    return 0 if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
 def test_bytes_and_flows_add_up_at_every_level(edge):
@@ -458,7 +478,8 @@ def test_fewer_descriptors_mean_fewer_flows_and_one_line_says_so(edge):
     clients = []
     try:
         for _ in range(1_500):
-            clients.append(connect(entrance))
+            with contextlib.suppress(ConnectionResetError):
+                clients.append(connect(entrance))
         assert receive_line(clients[0]) == b"one\n" and is_alive(clients[0])
         eventually(lambda: weir.statistics()["rejected_flow_count"] > 100)
         assert is_alive(clients[0])

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import os
 import random
 import socket
 import subprocess
@@ -11,7 +10,7 @@ import time
 
 import pytest
 
-from harness.clients import Hammer, ask, connect
+from harness.clients import Hammer, ask, connect, is_reset
 from harness.servers import (
     TCPServer, greeter_process, greeting, nginx, receive_all, receive_line, redis, reset,
 )
@@ -19,6 +18,12 @@ from harness.waiting import eventually
 from harness.weir import configuration, group, listener
 
 MEBIBYTE = 1 << 20
+
+
+def content_of(byte_count, seed):
+    """Bytes that no shift or swap of parts would leave alike."""
+    generator = random.Random(seed)
+    return b"".join(generator.randbytes(MEBIBYTE) for _ in range(byte_count // MEBIBYTE))
 
 
 def run(*arguments, timeout=60, **options):
@@ -68,7 +73,7 @@ def test_redis_cli_speaks_through_weir(edge, serve, directory, port):
 def test_a_large_file_arrives_whole(edge, serve, directory, port):
     entrance_of_target = port()
     serve(nginx(directory, [("one", entrance_of_target)]))
-    content = random.Random(1).randbytes(256 * MEBIBYTE)
+    content = content_of(256 * MEBIBYTE, 1)
     (directory / "files/large").write_bytes(content)
     weir, entrance = edge([f"127.0.0.1:{entrance_of_target}"])
     copy = directory / "copy"
@@ -86,7 +91,7 @@ def test_a_large_upload_arrives_whole(edge, serve):
         connection.sendall(state.digest())
 
     weir, entrance = edge([serve(TCPServer(digest))])
-    content = random.Random(2).randbytes(256 * MEBIBYTE)
+    content = content_of(256 * MEBIBYTE, 2)
     with connect(entrance) as client:
         client.sendall(content)
         client.shutdown(socket.SHUT_WR)
@@ -213,23 +218,20 @@ def test_a_refusing_target_costs_no_client_its_connection(edge, greeters, port):
 
 def test_when_all_targets_refuse_the_client_is_reset(edge, port):
     weir, entrance = edge([f"127.0.0.1:{port()}", f"127.0.0.1:{port()}"])
-    with connect(entrance) as client, pytest.raises(ConnectionResetError):
-        client.recv(1)
+    assert is_reset(entrance)
     eventually(lambda: weir.statistics()["tcp_elb_reset_count"] == 1)
     assert weir.statistics()["target_connection_error_count"] == 2
 
 
 def test_connect_attempts_are_bounded(edge, port):
     weir, entrance = edge([f"127.0.0.1:{port()}" for _ in range(5)], connect_attempts=2)
-    with connect(entrance) as client, pytest.raises(ConnectionResetError):
-        client.recv(1)
+    assert is_reset(entrance)
     eventually(lambda: weir.statistics()["target_connection_error_count"] == 2)
 
 
 def test_a_group_without_targets_resets_the_client(edge):
     _, entrance = edge([])
-    with connect(entrance) as client, pytest.raises(ConnectionResetError):
-        client.recv(1)
+    assert is_reset(entrance)
 
 
 def test_a_killed_target_loses_its_own_flows_and_no_others(edge, serve, directory, port):

@@ -17,6 +17,16 @@ def ask(port, address="127.0.0.1", source=None, timeout=TIMEOUT):
         return receive_line(connection).decode().strip()
 
 
+def is_reset(port, address="127.0.0.1"):
+    """True when a new connection is reset without a byte, as early as in connect(2)."""
+    try:
+        with connect(port, address) as connection:
+            connection.recv(1)
+    except ConnectionResetError:
+        return True
+    return False
+
+
 def udp_client(port, address="127.0.0.1", source=None, timeout=TIMEOUT):
     """A connected socket: answers from any other address do not reach it."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
