@@ -87,6 +87,9 @@ let package = Package(
                 "AdminModel", "Balancing", "ControlPlane",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
             swiftSettings: control),
         .executableTarget(
@@ -117,7 +120,15 @@ let package = Package(
             name: "ControlPlaneTests", dependencies: ["AdminModel", "Balancing", "ControlPlane"],
             swiftSettings: tests),
         .testTarget(
-            name: "AdminTests", dependencies: ["AdminModel", "AdminServer", "ControlPlane", "weir"],
+            name: "AdminTests",
+            dependencies: [
+                "AdminModel", "AdminServer", "ControlPlane", "weir",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
             swiftSettings: tests),
         .testTarget(name: "TidyTests", swiftSettings: tests),
     ]

@@ -12,6 +12,13 @@ package enum Limits {
     package static let nameLengthMax = 32
     package static let configurationByteCountMax = 8 << 20
     package static let workerCountMax = 64
+    package static let drainTimeoutSecondsMax = 3_600
+    package static let configuredFlowCountMax = 4_000_000
+    package static let zoneNameLengthMax = 64
+    package static let lameDuckTextLengthMax = 256
+    package static let healthCheckPathLengthMax = 1_024
+    /// A refused configuration lists this many errors and says how many more there are.
+    package static let configurationErrorCountMax = 200
 
     /// Numbers for registrations, retired ones included; they are reused when their flows are gone.
     package static let targetNumberCountMax = 65_536

@@ -78,9 +78,9 @@ extension Worker {
     }
 
     private func shed(_ client: Descriptor, _ reason: WorkerCounter, listener: ListenerNumber) {
-        client.closeWithReset()
         counters.add(1, reason)
         counters.add(1, .rejectedFlows, listener: listener)
+        client.closeWithReset()
     }
 
     /// Out of descriptors, the queue could never be emptied and its event would spin: the spare one makes
@@ -175,8 +175,9 @@ extension Worker {
             flows[slot].sourceColumn = 0
             return isUnderWay(target.connect(to: endpoint))
         }
-        // Begins at a place that differs from flow to flow, so that the addresses share the ports evenly.
-        let first = Int(flows[slot].key.client.port)
+        // Each connection begins one further on, so that the addresses share the ports evenly.
+        nextSource = (nextSource + 1) % sources.count
+        let first = nextSource
         var hasFamily = false
         for offset in 0..<sources.count {
             let position = (first + offset) % sources.count

@@ -42,6 +42,8 @@ package struct Worker: ~Copyable {
     var runQueue: [Token] = []
     var runQueueInWork: [Token] = []
     var lingeringPorts: LingeringPorts
+    /// Index of the source address that the last connection began with.
+    var nextSource = 0
     /// Kept open to be closed when descriptors run out: with it one queued connection can be taken and refused.
     var spareDescriptor = Descriptor.none
 

@@ -44,6 +44,8 @@ package final class Workers: Sendable {
         processors: [Int?], settings: WorkerSettings,
         onTrafficRefused: @escaping @Sendable (TargetNumber) -> Void
     ) throws(SystemCallError) {
+        // Unlike send(2), splice(2) to a socket that was reset has no flag against SIGPIPE.
+        Machine.ignoreBrokenPipes()
         count = processors.count
         self.settings = settings
         census = FlowCensus(workerCount: processors.count)

@@ -1,0 +1,157 @@
+// The routes under /v1, /healthz and /metrics: each reads its arguments, asks the backend, writes JSON.
+//
+// No decision about load balancing is made here.
+
+import AdminModel
+import ControlPlane
+import Foundation
+import Hummingbird
+import NIOCore
+
+struct AdminRoutes<Backend: AdminBackend>: Sendable {
+    typealias Handler = @Sendable (Request, AdminRequestContext) async throws -> Response
+
+    let backend: Backend
+
+    func makeResponder(token: BearerToken?, isUnixSocket: Bool) -> RouterResponder<AdminRequestContext> {
+        let router = Router(context: AdminRequestContext.self, options: .autoGenerateHeadEndpoints)
+        router.add(middleware: ErrorMiddleware())
+        router.add(middleware: DeadlineMiddleware())
+        router.add(middleware: AccessMiddleware(token: token, isUnixSocket: isUnixSocket))
+        router.add(middleware: BodyMiddleware())
+        addReads(to: router)
+        addChanges(to: router)
+        return router.buildResponder()
+    }
+
+    // MARK: Reading
+
+    private func addReads(to router: Router<AdminRequestContext>) {
+        get("/healthz", of: router) { request, _ in try await health(request) }
+        get("/metrics", of: router) { _, _ in
+            .text(StatusMetrics.text(for: await backend.status()), type: PrometheusText.contentType)
+        }
+        get("/v1/status", of: router) { _, _ in try .json(await backend.status()) }
+        get("/v1/load-balancers", of: router) { _, _ in try .json(await backend.loadBalancers()) }
+        get("/v1/load-balancers/:name", of: router) { _, context in
+            try .json(await backend.loadBalancer(named: context.pathArgument("name")))
+        }
+        get("/v1/listeners", of: router) { _, _ in
+            try .json(await backend.loadBalancers().flatMap(\.listeners))
+        }
+        get("/v1/listeners/:id", of: router) { _, context in
+            try .json(await backend.listener(context.pathArgument("id")))
+        }
+        get("/v1/target-groups", of: router) { _, _ in try .json(await backend.targetGroups()) }
+        get("/v1/target-groups/:name", of: router) { _, context in
+            try .json(await backend.targetGroup(named: context.pathArgument("name")))
+        }
+        get("/v1/flows", of: router) { request, _ in
+            try .json(await backend.flows(countMax: flowCountMax(of: request)))
+        }
+        get("/v1/explain", of: router) { request, _ in
+            try .json(
+                await backend.explain(
+                    listener: request.queryArgument("listener"), client: request.queryArgument("client")))
+        }
+    }
+
+    /// Says whether the process serves or, with a name, whether that load balancer is available.
+    private func health(_ request: Request) async throws -> Response {
+        guard let name = request.uri.queryParameters["load_balancer"] else { return .text("ok\n") }
+        let loadBalancer = try await backend.loadBalancer(named: String(name))
+        return loadBalancer.isAvailable
+            ? .text("ok\n") : .text("unavailable: too few healthy targets\n", status: .serviceUnavailable)
+    }
+
+    private func flowCountMax(of request: Request) throws -> Int {
+        guard let text = request.uri.queryParameters["limit"] else { return AdminLimits.flowCountDefault }
+        guard let count = Int(text), (1...AdminLimits.flowCountMax).contains(count) else {
+            throw RequestRefusal.invalid(
+                "limit \"\(text)\" must be a number from 1 to \(AdminLimits.flowCountMax).")
+        }
+        return count
+    }
+
+    // MARK: Changing
+
+    private func addChanges(to router: Router<AdminRequestContext>) {
+        add(
+            "/v1/target-groups/:name/targets",
+            [
+                .get: { _, context in
+                    let group = try await backend.targetGroup(named: context.pathArgument("name"))
+                    return try .json(TargetsResponse(targets: group.targets))
+                },
+                .post: { request, context in
+                    let targets = try await targetsRequest(in: request)
+                    return try .json(await backend.register(targets, in: context.pathArgument("name")))
+                },
+            ], to: router)
+        add(
+            "/v1/target-groups/:name/targets/deregister",
+            [
+                .post: { request, context in
+                    let targets = try await targetsRequest(in: request)
+                    return try .json(await backend.deregister(targets, in: context.pathArgument("name")))
+                }
+            ], to: router)
+        add(
+            "/v1/apply",
+            [
+                .post: { request, _ in
+                    try .json(await backend.apply(JSONBody.decode(ApplyRequest.self, from: request)))
+                }
+            ], to: router)
+    }
+
+    private func targetsRequest(in request: Request) async throws -> TargetsRequest {
+        let targets = try await JSONBody.decode(TargetsRequest.self, from: request)
+        guard (1...AdminLimits.targetsPerRequestMax).contains(targets.targets.count) else {
+            throw RequestRefusal.invalid(
+                "\(targets.targets.count) targets in one request; it takes from 1 to "
+                    + "\(AdminLimits.targetsPerRequestMax). Split the list.")
+        }
+        return targets
+    }
+
+    // MARK: Adding routes
+
+    private func get(_ path: RouterPath, of router: Router<AdminRequestContext>, handler: @escaping Handler) {
+        add(path, [.get: handler], to: router)
+    }
+
+    /// Adds a path; its other methods answer 405 with those it takes, where the router alone would say 404.
+    private func add(
+        _ path: RouterPath, _ handlers: [HTTPRequest.Method: Handler], to router: Router<AdminRequestContext>
+    ) {
+        for (method, handler) in handlers { router.on(path, method: method, use: handler) }
+        let allowed = handlers.keys.map(\.rawValue).sorted()
+        let others: [HTTPRequest.Method] = [.get, .post, .put, .patch, .delete, .options]
+        for method in others where handlers[method] == nil {
+            router.on(path, method: method) { request, _ -> Response in
+                throw RequestRefusal.methodNotAllowed(method, path: request.uri.path, allowed: allowed)
+            }
+        }
+    }
+}
+
+extension AdminRequestContext {
+    /// A variable part of the path, percent-decoded.
+    func pathArgument(_ name: String) throws -> String {
+        let raw = try parameters.require(name)
+        guard let decoded = raw.removingPercentEncoding else {
+            throw RequestRefusal.invalid("\"\(raw)\" in the path is not valid percent-encoding.")
+        }
+        return decoded
+    }
+}
+
+extension Request {
+    func queryArgument(_ name: String) throws -> String {
+        guard let value = uri.queryParameters[name[...]], !value.isEmpty else {
+            throw RequestRefusal.invalid("The query argument \"\(name)\" is missing. Add ?\(name)=… to the address.")
+        }
+        return String(value)
+    }
+}

@@ -1,0 +1,97 @@
+// Every property of the configured things under the key that the configuration file has for it, as text:
+// what a difference compares, and what the admin API shows.
+
+import AdminModel
+import Balancing
+
+extension HealthCheck {
+    var portText: String {
+        switch port {
+        case .trafficPort: "traffic-port"
+        case .number(let number): String(number)
+        }
+    }
+
+    var values: [(key: String, value: String)] {
+        [
+            ("health_check.enabled", isEnabled ? "true" : "false"),
+            ("health_check.protocol", `protocol`.rawValue),
+            ("health_check.port", portText),
+            ("health_check.interval", String(intervalSeconds)),
+            ("health_check.timeout", String(timeoutSeconds)),
+            ("health_check.healthy_threshold", String(healthyThresholdCount)),
+            ("health_check.unhealthy_threshold", String(unhealthyThresholdCount)),
+            ("health_check.path", `protocol` == .http ? path : "none"),
+            ("health_check.matcher", `protocol` == .http ? matcher.description : "none"),
+            ("health_check.udp", datagram.map(\.text) ?? "none"),
+            ("health_check.lame_duck", lameDuck.map(\.text) ?? "none"),
+        ]
+    }
+
+    package var adminDescription: HealthCheckDescription {
+        HealthCheckDescription(
+            enabled: isEnabled, protocol: `protocol`.rawValue, port: portText,
+            path: `protocol` == .http ? path : nil, matcher: `protocol` == .http ? matcher.description : nil,
+            intervalSeconds: intervalSeconds, timeoutSeconds: timeoutSeconds,
+            healthyThresholdCount: healthyThresholdCount, unhealthyThresholdCount: unhealthyThresholdCount)
+    }
+}
+
+extension DatagramProbe {
+    fileprivate var text: String {
+        let payload = Self.hex(payload)
+        return switch expectation {
+        case .contains(let bytes): "payload \(payload), expect \(Self.hex(bytes))"
+        case .prefix(let bytes): "payload \(payload), expect prefix \(Self.hex(bytes))"
+        case .dnsResponse: "preset dns"
+        case .ntpResponse: "preset ntp"
+        }
+    }
+
+    private static func hex(_ bytes: [UInt8]) -> String {
+        bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    }
+}
+
+extension LameDuck {
+    fileprivate var text: String {
+        var parts: [String] = []
+        if let headerName { parts.append("header \(headerName)" + (headerValue.map { ": \($0)" } ?? "")) }
+        if let bodyToken { parts.append("body \(bodyToken)") }
+        return parts.joined(separator: ", ")
+    }
+}
+
+extension TargetGroup {
+    var values: [(key: String, value: String)] {
+        [
+            ("protocol", `protocol`.rawValue), ("port", String(port)),
+            ("connect_timeout", String(connectTimeoutSeconds)), ("connect_attempts", String(connectAttemptCountMax)),
+        ] + healthCheck.values + attributes.values
+    }
+}
+
+extension ForwardAction {
+    /// `web`, or `web (90), canary (10)`.
+    var description: String {
+        let names = targetGroups.count == 1
+            ? targetGroups.map(\.targetGroup) : targetGroups.map { "\($0.targetGroup) (\($0.weight))" }
+        return names.joined(separator: ", ") + (isStickyByGroup ? ", sticky" : "")
+    }
+}
+
+extension Listener {
+    var values: [(key: String, value: String)] {
+        [("protocol", `protocol`.rawValue), ("forward", defaultAction.description)] + attributes.values
+    }
+}
+
+extension LoadBalancer {
+    /// Without the listeners, which are compared one by one.
+    var values: [(key: String, value: String)] {
+        [
+            ("type", kind.rawValue), ("addresses", addresses.map(\.description).joined(separator: ", ")),
+            ("ip_freebind", isFreebind ? "true" : "false"),
+        ] + attributes.values
+    }
+}

@@ -1,0 +1,206 @@
+// From the registry's state to what the planes work with: a snapshot, bindings and probe targets.
+//
+// Pure but for its cache: the tables of FlowHash are rebuilt only for groups whose eligible targets or
+// weights changed. Entries stand in the order of their endpoints, never of registration, so that
+// appliances that share a seed build the same table.
+
+import Balancing
+
+package struct SnapshotCompiler: Sendable {
+    /// What routing made of one group.
+    package struct Outlook: Sendable, Equatable {
+        package var isFailOpen = false
+        package var isBelowFailoverMinimum = false
+        /// The targets that may get new flows in any zone setting of the group.
+        package var eligible: Set<TargetNumber> = []
+    }
+
+    package struct Result: Sendable {
+        package let snapshot: RoutingSnapshot
+        package let bindings: [ListenerBinding]
+        package let probes: [ProbeTarget]
+        /// For each group that a listener forwards to.
+        package let outlooks: [String: Outlook]
+    }
+
+    /// A group may be seen with and without the appliance's zone by load balancers that differ in this.
+    private struct RouteKey: Hashable {
+        let group: String
+        let isZonal: Bool
+    }
+
+    private struct CachedTable {
+        let ids: [TargetID]
+        let weights: [Int]
+        let flowHash: FlowHash
+    }
+
+    package let seed: HashSeed
+    private let zone: String?
+    private let sourceAddresses: [IPAddress]
+    private let tableSlotCount: Int
+    private var tables: [RouteKey: CachedTable] = [:]
+    /// For tests: how many tables were filled so far.
+    package private(set) var builtTableCount = 0
+
+    package init(
+        seed: HashSeed, zone: String?, sourceAddresses: [IPAddress],
+        tableSlotCount: Int = FlowHash.slotCountDefault
+    ) {
+        self.seed = seed
+        self.zone = zone
+        self.sourceAddresses = sourceAddresses
+        self.tableSlotCount = tableSlotCount
+    }
+
+    package mutating func compile(_ state: RegistryState, version: UInt64) -> Result {
+        var routes: [GroupRoute] = []
+        var indices: [RouteKey: Int] = [:]
+        var outlooks: [String: Outlook] = [:]
+        var listeners: [ListenerRoute?] = []
+        for loadBalancer in state.loadBalancers {
+            for listener in loadBalancer.listeners {
+                let id = ListenerID(loadBalancer: loadBalancer.name, port: listener.port)
+                guard let number = state.listeners[id]?.number else { continue }
+                var choices: [ListenerRoute.Choice] = []
+                var sum: UInt32 = 0
+                for choice in listener.defaultAction.targetGroups {
+                    guard let group = state.group(named: choice.targetGroup) else { continue }
+                    let key = RouteKey(group: choice.targetGroup, isZonal: isZonal(group.group, in: loadBalancer))
+                    if indices[key] == nil {
+                        indices[key] = routes.count
+                        routes.append(route(to: group, key: key, outlooks: &outlooks))
+                    }
+                    guard choice.weight > 0, let index = indices[key] else { continue }
+                    sum += UInt32(clamping: choice.weight)
+                    choices.append(ListenerRoute.Choice(groupIndex: index, cumulativeWeight: sum))
+                }
+                Self.place(
+                    ListenerRoute(
+                        id: id, choices: choices, isStickyByGroup: listener.defaultAction.isStickyByGroup,
+                        tcpIdleTimeoutSeconds: listener.attributes.tcpIdleTimeoutSeconds),
+                    at: Int(number.rawValue), in: &listeners)
+            }
+        }
+        tables = tables.filter { indices[$0.key] != nil }
+        let snapshot = RoutingSnapshot(
+            version: version, seed: seed, listeners: listeners, groups: routes, endpoints: Self.endpoints(of: state),
+            sourceAddresses: sourceAddresses)
+        return Result(
+            snapshot: snapshot, bindings: Self.bindings(of: state), probes: Self.probes(of: state),
+            outlooks: outlooks)
+    }
+
+    // MARK: Groups
+
+    private func isZonal(_ group: TargetGroup, in loadBalancer: LoadBalancer) -> Bool {
+        guard zone != nil else { return false }
+        return switch group.attributes.crossZone {
+        case .enabled: false
+        case .disabled: true
+        case .inherited: !loadBalancer.attributes.isCrossZone
+        }
+    }
+
+    private mutating func route(
+        to group: GroupState, key: RouteKey, outlooks: inout [String: Outlook]
+    ) -> GroupRoute {
+        let members = group.registrations.filter { !$0.isDraining }.sorted { $0.target.id < $1.target.id }
+        let eligibility = Eligibility(
+            of: members.map { member in
+                Candidate(
+                    verdict: member.routedVerdict(with: group.group.healthCheck), weight: member.target.weight,
+                    availabilityZone: member.target.availabilityZone)
+            },
+            attributes: group.group.attributes, zone: key.isZonal ? zone : nil)
+        let eligible = eligibility.positions.map { members[$0] }
+
+        var outlook = outlooks[key.group] ?? Outlook()
+        outlook.isFailOpen = outlook.isFailOpen || eligibility.isFailOpen
+        outlook.isBelowFailoverMinimum = outlook.isBelowFailoverMinimum || eligibility.isBelowFailoverMinimum
+        outlook.eligible.formUnion(eligible.map(\.number))
+        outlooks[key.group] = outlook
+
+        return GroupRoute(
+            name: key.group, targets: eligible.map(\.number), flowHash: table(for: eligible, key: key),
+            isSticky: group.group.attributes.isSticky, connectTimeoutSeconds: group.group.connectTimeoutSeconds,
+            connectAttemptCountMax: group.group.connectAttemptCountMax)
+    }
+
+    private mutating func table(for eligible: [Registration], key: RouteKey) -> FlowHash {
+        let ids = eligible.map(\.target.id)
+        let weights = eligible.map(\.target.weight)
+        if let cached = tables[key], cached.ids == ids, cached.weights == weights { return cached.flowHash }
+        let entries = eligible.map { member in
+            FlowHash.Entry(identity: identity(of: member.target.id), weight: member.target.weight)
+        }
+        let flowHash = FlowHash(entries: entries, slotCount: tableSlotCount)
+        tables[key] = CachedTable(ids: ids, weights: weights, flowHash: flowHash)
+        builtTableCount += 1
+        return flowHash
+    }
+
+    /// The same for the same endpoint and seed, in every process.
+    private func identity(of id: TargetID) -> UInt64 {
+        var bytes: [UInt8] = [id.address.family.rawValue, UInt8(id.port >> 8), UInt8(id.port & 0xFF)]
+        for word in [id.address.high, id.address.low] {
+            for shift in stride(from: 56, through: 0, by: -8) { bytes.append(UInt8(truncatingIfNeeded: word >> UInt64(shift))) }
+        }
+        return SipHash.hash(bytes, seed: seed)
+    }
+
+    // MARK: Tables by number
+
+    private static func place<Element>(_ element: Element, at index: Int, in table: inout [Element?]) {
+        while table.count <= index { table.append(nil) }
+        table[index] = element
+    }
+
+    private static func endpoints(of state: RegistryState) -> [Endpoint?] {
+        var endpoints: [Endpoint?] = []
+        for group in state.groups {
+            for registration in group.registrations {
+                place(registration.target.id.endpoint, at: Int(registration.number.rawValue), in: &endpoints)
+            }
+        }
+        for retired in state.retiredTargets {
+            place(retired.id.endpoint, at: Int(retired.number.rawValue), in: &endpoints)
+        }
+        return endpoints
+    }
+
+    private static func bindings(of state: RegistryState) -> [ListenerBinding] {
+        var bindings: [ListenerBinding] = []
+        for loadBalancer in state.loadBalancers {
+            for listener in loadBalancer.listeners {
+                let id = ListenerID(loadBalancer: loadBalancer.name, port: listener.port)
+                guard let number = state.listeners[id]?.number else { continue }
+                for address in loadBalancer.addresses {
+                    for transport in ListenerRule.transports(of: listener.protocol) {
+                        bindings.append(
+                            ListenerBinding(
+                                number: number, endpoint: Endpoint(address: address, port: listener.port),
+                                transport: transport, isFreebind: loadBalancer.isFreebind))
+                    }
+                }
+            }
+        }
+        return bindings
+    }
+
+    /// Groups in no listener, without health checks, and draining targets are not probed.
+    private static func probes(of state: RegistryState) -> [ProbeTarget] {
+        let inUse = state.groupsInUse
+        var probes: [ProbeTarget] = []
+        for group in state.groups where inUse.contains(group.group.name) && group.group.healthCheck.isEnabled {
+            for registration in group.registrations where !registration.isDraining {
+                probes.append(
+                    ProbeTarget(
+                        number: registration.number,
+                        endpoint: registration.probeEndpoint(with: group.group.healthCheck),
+                        check: group.group.healthCheck))
+            }
+        }
+        return probes
+    }
+}

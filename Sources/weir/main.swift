@@ -1,4 +1,0 @@
-import ArgumentParser
-
-
-print("weir")

@@ -1,0 +1,92 @@
+// A backend with one of everything, whose changes are recorded and whose refusals are chosen by name.
+
+import AdminModel
+import AdminServer
+import ControlPlane
+import Synchronization
+
+final class StubBackend: AdminBackend {
+    private let recorded = Mutex<[String]>([])
+    let report: StatusReport
+
+    init(report: StatusReport = Sample.status) {
+        self.report = report
+    }
+
+    /// What was asked of the backend, in order.
+    var calls: [String] { recorded.withLock { $0 } }
+
+    func status() async -> StatusReport { report }
+    func loadBalancers() async -> [LoadBalancerDescription] { report.loadBalancers }
+    func targetGroups() async -> [TargetGroupDescription] { report.targetGroups }
+
+    func loadBalancer(named name: String) async throws(ControlError) -> LoadBalancerDescription {
+        guard let found = report.loadBalancers.first(where: { $0.name == name }) else {
+            throw ControlError(kind: .notFound, code: "LoadBalancerNotFound", message: "no load balancer \"\(name)\".")
+        }
+        return found
+    }
+
+    func listener(_ id: String) async throws(ControlError) -> ListenerDescription {
+        guard let found = report.loadBalancers.flatMap(\.listeners).first(where: { $0.id == id }) else {
+            throw ControlError(kind: .notFound, code: "ListenerNotFound", message: "no listener \"\(id)\".")
+        }
+        return found
+    }
+
+    func targetGroup(named name: String) async throws(ControlError) -> TargetGroupDescription {
+        guard let found = report.targetGroups.first(where: { $0.name == name }) else {
+            throw ControlError(kind: .notFound, code: "TargetGroupNotFound", message: "no target group \"\(name)\".")
+        }
+        return found
+    }
+
+    func flows(countMax: Int) async -> FlowsResponse {
+        let flows = Sample.flows
+        return FlowsResponse(
+            flows: Array(flows.prefix(countMax)), omittedCount: max(flows.count - countMax, 0))
+    }
+
+    func explain(listener: String, client: String) async throws(ControlError) -> ExplainResponse {
+        let description = try await self.listener(listener)
+        return ExplainResponse(
+            listener: description.id, client: client, targetGroup: "web", target: "10.0.1.11:8080",
+            steps: ["Listener edge:80 forwards to \"web\".", "2 of 3 targets are healthy."])
+    }
+
+    func register(_ request: TargetsRequest, in group: String) async throws(ControlError) -> TargetsResponse {
+        try change("register", request, in: group)
+    }
+
+    func deregister(_ request: TargetsRequest, in group: String) async throws(ControlError) -> TargetsResponse {
+        try change("deregister", request, in: group)
+    }
+
+    func apply(_ request: ApplyRequest) async throws(ControlError) -> ApplyResponse {
+        record("apply dryRun=\(request.dryRun) prune=\(request.prune) bytes=\(request.configuration.utf8.count)")
+        return ApplyResponse(changes: Sample.changes, isApplied: !request.dryRun, warnings: [])
+    }
+
+    private func change(
+        _ verb: String, _ request: TargetsRequest, in group: String
+    ) throws(ControlError) -> TargetsResponse {
+        switch group {
+        case "missing":
+            throw ControlError(kind: .notFound, code: "TargetGroupNotFound", message: "no target group \"missing\".")
+        case "invalid":
+            throw ControlError(
+                kind: .invalid, code: "InvalidTarget", message: "two targets are wrong.", details: ["one", "two"])
+        case "conflict":
+            throw ControlError(kind: .conflict, code: "ResourceInUse", message: "in use.")
+        case "failed":
+            throw ControlError(kind: .failed, code: "InternalFailure", message: "the store is full.")
+        default:
+            record("\(verb) \(group) \(request.targets.map { "\($0.id):\($0.port ?? 0)" }.joined(separator: " "))")
+            return TargetsResponse(targets: Sample.webTargets)
+        }
+    }
+
+    private func record(_ call: String) {
+        recorded.withLock { $0.append(call) }
+    }
+}

@@ -1,0 +1,71 @@
+// Every way in which a configuration file can be wrong: the line and the whole message, one row for each.
+
+import Balancing
+import Testing
+
+@testable import ControlPlane
+
+struct ConfigurationErrorRow: Sendable, CustomTestStringConvertible {
+    let name: String
+    let yaml: String
+    /// Line by line.
+    let errors: [String]
+
+    init(_ name: String, _ yaml: String, _ errors: String) {
+        self.name = name
+        self.yaml = yaml
+        self.errors = errors.split(separator: "\n").map(String.init)
+    }
+
+    static let all = document + settings + targetGroups + healthChecks + loadBalancers + wholeFile
+
+    var testDescription: String { name }
+}
+
+/// The lines that a parse of `yaml` complains with; empty when it succeeds.
+func complaints(_ yaml: String) -> [String] {
+    do throws(ConfigurationErrors) {
+        _ = try Configuration.parse(yaml, fileName: "weir.yaml")
+        return []
+    } catch {
+        return error.errors.map(\.description)
+    }
+}
+
+@Suite struct `Configuration errors` {
+    @Test(arguments: ConfigurationErrorRow.all)
+    func `each mistake is named with its line, value, bound and next step`(row: ConfigurationErrorRow) {
+        #expect(complaints(row.yaml) == row.errors)
+    }
+
+    @Test func `all errors of a file come at once, in the order of its lines`() {
+        let lines = complaints(
+            """
+            workers: 0
+            target_groups:
+              - { name: "-", protocol: SCTP, port: 0 }
+              - { name: b, protocol: TCP, port: 80, attributes: { stickiness.enabled: maybe } }
+            load_balancers:
+              - { name: edge, type: network, addresses: [], listeners: [] }
+            """)
+        #expect(lines.map { $0.split(separator: ":")[1] } == ["1", "3", "3", "3", "4", "6"])
+    }
+
+    @Test func `a file with very many errors says how many were left out`() {
+        let groups = (0..<500).map { "  - { name: g\($0), protocol: TCP, port: 0 }" }.joined(separator: "\n")
+        let lines = complaints("target_groups:\n\(groups)")
+        #expect(lines.count == Limits.configurationErrorCountMax + 1)
+        #expect(lines.last == "weir.yaml:201: there are 300 more errors. Correct those above first.")
+    }
+
+    @Test func `an error carries line, column and path for machines`() throws {
+        let error = try #require(throws: ConfigurationErrors.self) {
+            try Configuration.parse(
+                "target_groups:\n  - { name: web, protocol: TCP, port: 80,\n      health_check: { timeout: 500 } }")
+        }
+        let first = try #require(error.errors.first)
+        #expect(first.line == 3)
+        #expect(first.column == 32)
+        #expect(first.path == "target_groups[0].health_check.timeout")
+    }
+}
