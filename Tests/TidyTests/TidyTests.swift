@@ -27,7 +27,7 @@ import Testing
             "AdminModel", "AdminServer", "ArgumentParser", "Balancing", "ControlPlane", "Dispatch",
             "Foundation",
             "Glibc", "HealthChecking", "LinuxIO", "Logging", "NIOCore", "NIOHTTP1", "NIOPosix", "NetworkMode",
-            "Reactor", "ServiceLifecycle", "Synchronization", "Yams",
+            "Reactor", "ServiceLifecycle", "Synchronization", "UnixSignals", "Yams",
         ],
     ]
 
