@@ -38,8 +38,9 @@ struct LineLogHandler: LogHandler {
         let time = Date.now.formatted(
             Date.ISO8601FormatStyle(includingFractionalSeconds: true))
         StandardError.write(
-            format == .json
-                ? json(time, event.level, event.message, fields) : text(time, event.level, event.message, fields))
+            (format == .json
+                ? json(time, event.level, event.message, fields)
+                : text(time, event.level, event.message, fields)) + "\n")
     }
 
     private func text(
