@@ -26,6 +26,7 @@ package struct Eligibility: Sendable, Equatable {
     ///
     /// - Parameters:
     ///   - candidates: The registered targets that are not draining.
+    ///   - attributes: Those of the group; its minimums decide.
     ///   - zone: The appliance's own zone when cross-zone balancing is off, else nil. A target without a
     ///     zone counts as in every zone. A zone without any target falls back to the whole group: the
     ///     appliance's address cannot move away as a zonal DNS record can.

@@ -102,21 +102,23 @@ extension IPAddress: LosslessStringConvertible {
             }
         }
         guard let gapAt else {
-            let groups = parseGroups(text)
+            let groups = parseGroups(text, mayEndInV4: true)
             return groups?.count == 8 ? groups : nil
         }
-        guard let before = parseGroups(text[..<gapAt]), let after = parseGroups(text[(gapAt + 2)...]),
+        guard let before = parseGroups(text[..<gapAt], mayEndInV4: false),
+            let after = parseGroups(text[(gapAt + 2)...], mayEndInV4: true),
             before.count + after.count <= 7
         else { return nil }
         return before + Array(repeating: 0, count: 8 - before.count - after.count) + after
     }
 
-    private static func parseGroups(_ text: ArraySlice<UInt8>) -> [UInt16]? {
+    /// A dotted quad may only be the very end of an address, so not what stands before `::`.
+    private static func parseGroups(_ text: ArraySlice<UInt8>, mayEndInV4: Bool) -> [UInt16]? {
         guard !text.isEmpty else { return [] }
         let parts = text.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
         var groups: [UInt16] = []
         for (position, part) in parts.enumerated() {
-            if position == parts.count - 1, let v4 = parseV4(part) {
+            if mayEndInV4, position == parts.count - 1, let v4 = parseV4(part) {
                 groups.append(UInt16(v4 >> 16))
                 groups.append(UInt16(v4 & 0xFFFF))
                 continue

@@ -34,6 +34,8 @@ package enum Limits {
     // One worker's turn: more waits for the next turn, so that no flow and no listener starves the others.
     package static let eventsPerTurnMax = 256
     package static let acceptsPerTurnMax = 64
+    /// When a listener ends, it first takes at most this many queued connections.
+    package static let acceptsPerDrainMax = 16_384
     package static let stepsPerPumpMax = 16
     package static let datagramBatchesPerTurnMax = 4
 

@@ -58,8 +58,10 @@ package struct ListenerID: Hashable, Sendable, LosslessStringConvertible {
     }
 
     package init?(_ text: String) {
-        guard let colon = text.lastIndex(of: ":"), colon != text.startIndex,
-            let port = UInt16(text[text.index(after: colon)...]), port > 0
+        guard let colon = text.lastIndex(of: ":"), colon != text.startIndex else { return nil }
+        let digits = text[text.index(after: colon)...]
+        // UInt16 would also read "+443".
+        guard digits.utf8.allSatisfy({ (48...57).contains($0) }), let port = UInt16(digits), port > 0
         else { return nil }
         self.init(loadBalancer: String(text[..<colon]), port: port)
     }

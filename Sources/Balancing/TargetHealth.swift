@@ -89,7 +89,7 @@ package enum ProbeFailure: Hashable, Sendable {
     package func sentence(probing endpoint: Endpoint, with check: HealthCheck) -> String {
         switch self {
         case .connectionRefused:
-            "\(endpoint) refused the connection: nothing listens there."
+            "\(endpoint) refused the \(check.protocol == .udp ? "datagram" : "connection"): nothing listens there."
         case .unreachable(let text):
             "\(endpoint) cannot be reached: \(text)."
         case .timedOut(.connecting, _):

@@ -6,21 +6,6 @@
 import AdminModel
 import Balancing
 
-/// One socket address to serve: a listener has one for each address and transport.
-package struct ListenerBinding: Hashable, Sendable {
-    package let number: ListenerNumber
-    package let endpoint: Endpoint
-    package let transport: Transport
-    package let isFreebind: Bool
-
-    package init(number: ListenerNumber, endpoint: Endpoint, transport: Transport, isFreebind: Bool) {
-        self.number = number
-        self.endpoint = endpoint
-        self.transport = transport
-        self.isFreebind = isFreebind
-    }
-}
-
 /// Why a binding could not be opened; the text names the address, the cause and the next step.
 package struct BindingError: Error, Sendable {
     package let binding: ListenerBinding
@@ -68,50 +53,6 @@ package struct CounterReport: Sendable {
     }
 }
 
-package enum FlowState: String, Sendable {
-    case connecting
-    case established
-    case halfClosed = "half-closed"
-    case unanswered
-    case answered
-}
-
-/// One live flow, as `weir flows` shows it.
-package struct FlowRecord: Sendable {
-    package var key: FlowKey
-    package var listener: ListenerNumber
-    package var target: TargetNumber
-    package var state: FlowState
-    package var ageNanoseconds: UInt64
-    package var idleNanoseconds: UInt64
-    package var clientBytes: UInt64
-    package var targetBytes: UInt64
-    package var worker: Int
-
-    package init(
-        key: FlowKey, listener: ListenerNumber, target: TargetNumber, state: FlowState, ageNanoseconds: UInt64,
-        idleNanoseconds: UInt64, clientBytes: UInt64, targetBytes: UInt64, worker: Int
-    ) {
-        self.key = key
-        self.listener = listener
-        self.target = target
-        self.state = state
-        self.ageNanoseconds = ageNanoseconds
-        self.idleNanoseconds = idleNanoseconds
-        self.clientBytes = clientBytes
-        self.targetBytes = targetBytes
-        self.worker = worker
-    }
-}
-
-/// Which live flows of a target are to end.
-package enum FlowEviction: Sendable {
-    /// TCP and UDP: the deregistration delay is over.
-    case all
-    /// UDP only: the target turned unhealthy and each next datagram is to find another.
-    case datagramFlows
-}
-
 package protocol WorkerControl: Sendable {
     var workerCount: Int { get }
 
@@ -139,42 +80,6 @@ package protocol WorkerControl: Sendable {
 
     /// Takes what is in the accept queues, then closes all listeners. Live flows go on.
     func drain() async
-}
-
-/// One target for the prober.
-package struct ProbeTarget: Sendable, Hashable {
-    package let number: TargetNumber
-    /// Where to probe: the target's address and the health check's port.
-    package let endpoint: Endpoint
-    package let check: HealthCheck
-
-    package init(number: TargetNumber, endpoint: Endpoint, check: HealthCheck) {
-        self.number = number
-        self.endpoint = endpoint
-        self.check = check
-    }
-}
-
-/// What the prober says after each probe of a target.
-package struct ProbeReport: Sendable {
-    package let number: TargetNumber
-    package let outcome: ProbeOutcome
-    package let latencyNanoseconds: UInt64
-    /// The verdict of the target's health machine after this probe.
-    package let verdict: HealthVerdict
-    /// True when `verdict` differs from the one before.
-    package let isTransition: Bool
-
-    package init(
-        number: TargetNumber, outcome: ProbeOutcome, latencyNanoseconds: UInt64, verdict: HealthVerdict,
-        isTransition: Bool
-    ) {
-        self.number = number
-        self.outcome = outcome
-        self.latencyNanoseconds = latencyNanoseconds
-        self.verdict = verdict
-        self.isTransition = isTransition
-    }
 }
 
 package protocol ProbeControl: Sendable {

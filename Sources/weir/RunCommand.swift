@@ -2,6 +2,7 @@
 
 import AdminModel
 import ArgumentParser
+import Balancing
 
 struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -34,7 +35,15 @@ struct RunCommand: ParsableCommand {
         help: ArgumentHelp("Worker threads; overrides \"workers\" of the configuration.", valueName: "count"))
     var workers: Int?
 
+    func validate() throws {
+        if let workers, !(1...Limits.workerCountMax).contains(workers) {
+            throw ValidationError("--workers is \(workers); it must be from 1 to \(Limits.workerCountMax).")
+        }
+    }
+
     func run() throws {
-        throw CommandFailure(message: "this build has no data plane.")
+        let appliance = try Appliance(
+            RunOptions(configurationPath: config, state: state, admin: admin, workerCount: workers))
+        Entry.runToEnd { try await appliance.serve() }
     }
 }

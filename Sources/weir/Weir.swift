@@ -57,16 +57,25 @@ enum Entry {
 
     /// Runs an asynchronous command while the main thread waits.
     private static func runToEnd(_ command: any AsyncParsableCommand) {
-        let finished = DispatchSemaphore(value: 0)
         let work = SendableCommand(command: command)
+        runToEnd { try await work.run() }
+    }
+
+    /// Runs asynchronous work while the main thread waits; an error ends the process with its text and code.
+    static func runToEnd(_ work: @escaping @Sendable () async throws -> Void) {
+        let finished = DispatchSemaphore(value: 0)
         Task {
-            await work.run()
+            do {
+                try await work()
+            } catch {
+                end(with: error)
+            }
             finished.signal()
         }
         finished.wait()
     }
 
-    fileprivate static func end(with error: any Error) -> Never {
+    private static func end(with error: any Error) -> Never {
         guard let failure = CommandFailure(error) else { Weir.exit(withError: error) }
         StandardError.write(failure.text)
         exit(failure.exitCode)
@@ -79,12 +88,8 @@ enum Entry {
 private struct SendableCommand: @unchecked Sendable {
     let command: any AsyncParsableCommand
 
-    func run() async {
+    func run() async throws {
         var command = command
-        do {
-            try await command.run()
-        } catch {
-            Entry.end(with: error)
-        }
+        try await command.run()
     }
 }

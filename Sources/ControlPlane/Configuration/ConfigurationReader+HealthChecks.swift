@@ -264,18 +264,3 @@ extension ConfigurationReader {
         return bytes
     }
 }
-
-extension DatagramProbe {
-    /// A query for the name servers of the root, with recursion desired; the prober fills in the id.
-    static let dns = DatagramProbe(
-        payload: [
-            0, 0, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0,  // Header: one question; RFC 1035 section 4.1.1.
-            0, 0, 2, 0, 1,  // The root, type NS, class IN.
-        ],
-        expectation: .dnsResponse)
-
-    /// A client's request of version 4; the prober fills in the transmit timestamp. RFC 5905 section 7.3.
-    static let ntp = DatagramProbe(
-        payload: [0x23] + [UInt8](repeating: 0, count: 47),
-        expectation: .ntpResponse)
-}

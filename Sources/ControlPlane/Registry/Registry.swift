@@ -220,13 +220,13 @@ package actor Registry {
                 guard let old = before.registration(registration.number)?.registration,
                     old.shownState != registration.shownState
                 else { continue }
-                logger.info(
-                    "target changed",
-                    metadata: [
-                        "target_group": "\(group.group.name)", "target": "\(registration.target.id)",
-                        "from": "\(old.shownState.rawValue)", "to": "\(registration.shownState.rawValue)",
-                        "description": "\(describeHealth(of: registration, in: group.group))",
-                    ])
+                var metadata: Logger.Metadata = [
+                    "target_group": "\(group.group.name)", "target": "\(registration.target.id)",
+                    "from": "\(old.shownState.rawValue)", "to": "\(registration.shownState.rawValue)",
+                ]
+                let sentence = describeHealth(of: registration, in: group.group)
+                if !sentence.isEmpty { metadata["description"] = "\(sentence)" }
+                logger.info("target changed", metadata: metadata)
             }
         }
     }

@@ -1,2 +1,0 @@
-#include "CLinux.h"
-int weir_placeholder(void) { return 0; }

@@ -1,0 +1,177 @@
+// One probe from connection to outcome, without I/O: events in, the next step out.
+//
+// Each cause of failure keeps its own name, since that is what whoever looks at a dead target needs.
+// Pieces of an answer may be cut anywhere. The outcome falls at the first byte that decides it: for HTTP the
+// end of the header, unless a lame-duck token is to be looked for in the body.
+
+import Balancing
+import HTTPCore
+
+package struct ProbeExchange: Sendable {
+    package enum Event: Sendable {
+        /// The connection stands; for UDP, the socket has its target.
+        case connected
+        /// A piece of the stream, or one datagram.
+        case received(ArraySlice<UInt8>)
+        /// The target has shut its side of the stream.
+        case closed
+        /// The system reported an error.
+        case failed(ProbeFailure)
+        case timedOut
+    }
+
+    package enum Action: Hashable, Sendable {
+        case wait
+        case send([UInt8])
+        /// The probe has ended. Close the socket; later events change nothing.
+        case finish(ProbeOutcome)
+    }
+
+    private enum Kind: Sendable {
+        case connection
+        case http
+        case datagram(DatagramQuery)
+    }
+
+    private enum State: Sendable {
+        case connecting
+        case awaitingAnswer
+        case finished
+    }
+
+    private let kind: Kind
+    private let check: HealthCheck
+    private let endpoint: Endpoint
+    private var state = State.connecting
+    private var parser: ProbeResponseParser
+    private var byteCountReceived = 0
+    private var unexpectedDatagramCount = 0
+
+    package init(
+        probing endpoint: Endpoint, with check: HealthCheck, using generator: inout some RandomNumberGenerator
+    ) {
+        self.endpoint = endpoint
+        self.check = check
+        parser = ProbeResponseParser(
+            keeping: [check.lameDuck?.headerName].compactMap(\.self),
+            isBodyWanted: check.lameDuck?.bodyToken?.isEmpty == false)
+        switch check.protocol {
+        case .tcp:
+            kind = .connection
+        case .http:
+            kind = .http
+        case .udp:
+            // The control plane refuses a UDP check without a probe; nothing matches an empty prefix.
+            let probe = check.datagram ?? DatagramProbe(payload: [], expectation: .prefix([]))
+            kind = .datagram(DatagramQuery(probe, using: &generator))
+        }
+    }
+
+    package mutating func on(_ event: Event) -> Action {
+        let action = step(event)
+        if case .finish = action { state = .finished }
+        return action
+    }
+
+    private mutating func step(_ event: Event) -> Action {
+        switch (state, event) {
+        case (.finished, _):
+            return .wait
+        case (.connecting, .connected):
+            state = .awaitingAnswer
+            return open()
+        case (.awaitingAnswer, .connected), (.connecting, .received):
+            return .wait
+        case (.awaitingAnswer, .received(let bytes)):
+            byteCountReceived += bytes.count
+            return receive(bytes)
+        case (.connecting, .closed), (.awaitingAnswer, .closed):
+            return close()
+        case (.connecting, .failed(let failure)), (.awaitingAnswer, .failed(let failure)):
+            return .finish(.failure(failure))
+        case (.connecting, .timedOut):
+            return .finish(.failure(.timedOut(.connecting, byteCountReceived: 0)))
+        case (.awaitingAnswer, .timedOut):
+            return .finish(.failure(timeout))
+        }
+    }
+
+    private func open() -> Action {
+        switch kind {
+        case .connection: .finish(.success)
+        case .http: .send(request)
+        case .datagram(let query): .send(query.bytes)
+        }
+    }
+
+    private var request: [UInt8] {
+        Array(
+            """
+            GET \(check.path) HTTP/1.1\r
+            Host: \(endpoint)\r
+            User-Agent: Weir-HealthChecker/1.0\r
+            Accept: */*\r
+            Connection: close\r
+            \r
+
+            """.utf8)
+    }
+
+    private mutating func receive(_ bytes: ArraySlice<UInt8>) -> Action {
+        switch kind {
+        case .connection:
+            return .wait
+        case .http:
+            parser.feed(bytes)
+            return judge()
+        case .datagram(let query):
+            if query.isAnswered(by: bytes) { return .finish(.success) }
+            // It may answer an earlier probe; ours may still come.
+            unexpectedDatagramCount += 1
+            return .wait
+        }
+    }
+
+    private mutating func close() -> Action {
+        parser.finish()
+        let action = judge()
+        guard action == .wait else { return action }
+        return .finish(.failure(.closedEarly(byteCountReceived: byteCountReceived)))
+    }
+
+    /// The outcome, if what was read decides it.
+    ///
+    /// The head outranks what follows it: a body that is wrong does not matter where the head already decides.
+    private func judge() -> Action {
+        guard let code = parser.statusCode else {
+            if case .malformed(let what) = parser.state { return .finish(.failure(.malformedAnswer(what))) }
+            return .wait
+        }
+        guard check.matcher.matches(code) else { return .finish(.failure(.statusMismatch(code: code))) }
+        guard let lameDuck = check.lameDuck else { return .finish(.success) }
+        if hasHeader(of: lameDuck) { return .finish(.lameDuck) }
+        guard let token = lameDuck.bodyToken, !token.isEmpty else { return .finish(.success) }
+        switch parser.state {
+        case .head, .body:
+            return .wait
+        case .complete:
+            let hasToken = ByteSearch.contains(Array(token.utf8), in: parser.body[...])
+            return .finish(hasToken ? .lameDuck : .success)
+        case .malformed(let what):
+            return .finish(.failure(.malformedAnswer(what)))
+        }
+    }
+
+    private func hasHeader(of lameDuck: LameDuck) -> Bool {
+        guard let name = lameDuck.headerName else { return false }
+        let values = parser.values(of: name)
+        guard let wanted = lameDuck.headerValue else { return !values.isEmpty }
+        return values.contains { $0.lowercased() == wanted.lowercased() }
+    }
+
+    private var timeout: ProbeFailure {
+        if unexpectedDatagramCount > 0 { return .unexpectedAnswer }
+        let phase: ProbeFailure.Phase = byteCountReceived == 0 ? .awaitingAnswer : .receivingAnswer
+        return .timedOut(phase, byteCountReceived: byteCountReceived)
+    }
+}

@@ -1,0 +1,81 @@
+// All health checks on one thread, and the door to it.
+//
+// What is called here runs on the caller's thread and only posts a message; what it asks for happens in the
+// prober's next turn.
+
+import Balancing
+import LinuxIO
+import Reactor
+import Synchronization
+
+package enum ProberMessage: Sendable {
+    case update([ProbeTarget])
+    case trafficRefused(TargetNumber)
+    case stop
+}
+
+package final class Prober: Sendable {
+    private let mailbox: Mailbox<ProberMessage>
+    private let thread: DataPlaneThread
+
+    /// Starts the thread, with nothing to probe yet.
+    ///
+    /// - Parameters:
+    ///   - seed: Of the spread over the interval and of query numbers; nil takes one from the system.
+    ///   - onReport: Runs on the prober's thread after every probe and every counted refusal of traffic. It
+    ///     must not block, nor call `stop`.
+    package init(
+        seed: UInt64? = nil, onReport: @escaping @Sendable (ProbeReport) -> Void
+    ) throws(SystemCallError) {
+        let seed = if let seed { seed } else { try Machine.randomSeed().first }
+        let mailbox = try Mailbox<ProberMessage>()
+        let reactor = try Reactor(mailbox: mailbox)
+        let loop = ProberLoop(epoll: reactor.registrations, seed: seed, now: .now, onReport: onReport)
+        let parcel = Parcel(reactor: reactor, loop: loop)
+        self.mailbox = mailbox
+        thread = try DataPlaneThread(name: "weir-prober", processor: nil) { parcel.run() }
+    }
+
+    /// Makes the prober check exactly these targets; one whose check is disabled is not probed.
+    ///
+    /// One that stays as it is keeps its verdict and schedule, also when only its interval, timeout or
+    /// thresholds change. One that is new, or is asked another question or at another endpoint, is probed at
+    /// once and starts from the verdict `initial`.
+    package func update(_ targets: [ProbeTarget]) {
+        mailbox.post(.update(targets))
+    }
+
+    /// Counts a refusal of real traffic as a failure of the target, at most one a second, and probes it soon.
+    package func trafficRefused(_ number: TargetNumber) {
+        mailbox.post(.trafficRefused(number))
+    }
+
+    /// Ends running probes without a report and waits for the thread. Call once, last, from another thread.
+    package func stop() {
+        mailbox.post(.stop)
+        thread.join()
+    }
+}
+
+/// Carries a reactor and its handler to their thread: noncopyable values cannot be captured by its closure.
+private final class Parcel: Sendable {
+    private struct Contents: ~Copyable {
+        let reactor: Reactor<ProberMessage>
+        var loop: ProberLoop
+    }
+
+    /// Locked by the prober's thread for as long as it runs; no other thread asks.
+    private let contents: Mutex<Contents>
+
+    init(reactor: consuming sending Reactor<ProberMessage>, loop: consuming sending ProberLoop) {
+        contents = Mutex(Contents(reactor: reactor, loop: loop))
+    }
+
+    func run() {
+        contents.withLock { contents in
+            if let errno = contents.reactor.run(&contents.loop) {
+                preconditionFailure("epoll_wait failed on the prober: \(errno)")
+            }
+        }
+    }
+}

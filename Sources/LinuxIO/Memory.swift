@@ -1,0 +1,117 @@
+// Memory that is reserved once and takes pages only when touched.
+
+import CLinux
+
+/// A fixed region of zeroed bytes, page by page; see mmap(2), MAP_NORESERVE.
+@safe
+package struct ByteRegion: ~Copyable {
+    // Alive and of `byteCount` bytes from init to deinit; lent to system calls with checked ranges only.
+    let base: UnsafeMutableRawPointer
+    package let byteCount: Int
+
+    package init(byteCount: Int) {
+        self.byteCount = byteCount
+        unsafe base = mapOrStop(byteCount)
+    }
+
+    deinit {
+        unsafe weir_unmap(base, byteCount)
+    }
+
+    /// Copies within the region; the ranges may overlap.
+    package func copy(from source: Int, to destination: Int, byteCount count: Int) {
+        precondition(source >= 0 && destination >= 0 && count >= 0)
+        precondition(source <= byteCount - count && destination <= byteCount - count)
+        unsafe (base + destination).copyMemory(from: base + source, byteCount: count)
+    }
+
+    package func copy(from other: borrowing ByteRegion, at source: Int, to destination: Int, byteCount count: Int) {
+        precondition(source >= 0 && destination >= 0 && count >= 0)
+        precondition(source <= other.byteCount - count && destination <= byteCount - count)
+        unsafe (base + destination).copyMemory(from: other.base + source, byteCount: count)
+    }
+
+    /// Gives whole pages back to the system; they read as zero afterwards.
+    package func discard(at offset: Int, byteCount count: Int) {
+        precondition(offset >= 0 && count >= 0 && offset <= byteCount - count)
+        unsafe weir_discard(base + offset, count)
+    }
+}
+
+/// A preallocated array of trivial elements that never moves and never grows.
+///
+/// Untouched elements cost no memory and read as zero bytes, so `Element` must be valid when all zero.
+@safe
+package struct MappedSlab<Element: BitwiseCopyable>: ~Copyable {
+    private let base: UnsafeMutablePointer<Element>
+    package let count: Int
+
+    package init(count: Int, of type: Element.Type = Element.self) {
+        self.count = count
+        let pages = unsafe mapOrStop(max(1, count) * MemoryLayout<Element>.stride)
+        unsafe base = pages.bindMemory(to: Element.self, capacity: count)
+    }
+
+    deinit {
+        unsafe weir_unmap(base, max(1, count) * MemoryLayout<Element>.stride)
+    }
+
+    package subscript(index: Int) -> Element {
+        @inline(__always)
+        unsafeAddress {
+            precondition(index >= 0 && index < count, "slot index out of the slab")
+            return unsafe UnsafePointer(base + index)
+        }
+        @inline(__always)
+        unsafeMutableAddress {
+            precondition(index >= 0 && index < count, "slot index out of the slab")
+            return unsafe base + index
+        }
+    }
+}
+
+/// Counters with one writing thread and any number of readers, without locks; see Counters.swift for their names.
+@safe
+package final class CounterTable: @unchecked Sendable {
+    // Sendable: one thread writes, others load; every access is a relaxed atomic of a word that never moves.
+    private let base: UnsafeMutablePointer<UInt64>
+    package let rowCount: Int
+    package let columnCount: Int
+
+    package init(rowCount: Int, columnCount: Int) {
+        self.rowCount = rowCount
+        self.columnCount = columnCount
+        let pages = unsafe mapOrStop(rowCount * columnCount * MemoryLayout<UInt64>.stride)
+        unsafe base = pages.bindMemory(to: UInt64.self, capacity: rowCount * columnCount)
+    }
+
+    deinit {
+        unsafe weir_unmap(base, rowCount * columnCount * MemoryLayout<UInt64>.stride)
+    }
+
+    /// Writer only. A negative `amount` takes back.
+    @inline(__always)
+    package func add(_ amount: Int, row: Int, column: Int) {
+        precondition(row >= 0 && row < rowCount && column >= 0 && column < columnCount)
+        unsafe weir_add(base + row * columnCount + column, UInt64(bitPattern: Int64(amount)))
+    }
+
+    /// Writer only.
+    package func set(_ value: UInt64, row: Int, column: Int) {
+        precondition(row >= 0 && row < rowCount && column >= 0 && column < columnCount)
+        unsafe weir_store(base + row * columnCount + column, value)
+    }
+
+    package func load(row: Int, column: Int) -> UInt64 {
+        precondition(row >= 0 && row < rowCount && column >= 0 && column < columnCount)
+        return unsafe weir_load(base + row * columnCount + column)
+    }
+}
+
+/// Address space can only run out at start, before anything is served; going on without it would be worse.
+private func mapOrStop(_ byteCount: Int) -> UnsafeMutableRawPointer {
+    guard let address = unsafe weir_map(byteCount) else {
+        preconditionFailure("no address space for \(byteCount) bytes; raise the limit (ulimit -v) or lower the flow limits")
+    }
+    return unsafe address
+}

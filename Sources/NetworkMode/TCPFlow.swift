@@ -1,0 +1,61 @@
+// The slot of one proxied TCP connection: trivial, preallocated, valid when all zero.
+
+import Balancing
+import LinuxIO
+
+/// One direction of a flow, with what it borrows while bytes are in transit.
+struct Lane: BitwiseCopyable {
+    var transfer = Transfer()
+    /// Borrowed while the transfer holds bytes that came by splice.
+    var pipe: Pipe?
+    /// The stash cell plus one that keeps copied bytes which the sink did not take; zero for none.
+    var stashCellPlusOne: UInt32 = 0
+    /// Where in the cell the held bytes begin.
+    var stashOffset: UInt32 = 0
+}
+
+struct TCPFlow: BitwiseCopyable {
+    enum Phase: UInt8, BitwiseCopyable {
+        case free = 0
+        case connecting
+        case established
+    }
+
+    var phase = Phase.free
+    /// In the queue of flows whose budget ran out while they had work.
+    var isQueued = false
+    /// Memory was short; the timer tries again.
+    var isStalled = false
+    /// Our FIN towards the target went first, so its port stays in TIME_WAIT after the end.
+    var closesTargetFirst = false
+    /// Zero for the kernel's choice, else one more than the index of the source address.
+    var sourceColumn: UInt8 = 0
+    /// Counts the lives of the slot; it outlives each of them.
+    var generation: UInt32 = 0
+    var client = Descriptor.none
+    var target = Descriptor.none
+    var key: FlowKey
+    var listener: ListenerNumber
+    var targetNumber: TargetNumber
+    var tried = TriedTargets()
+    var attemptCountMax: UInt8 = 0
+    var idleTimeoutSeconds: UInt32 = 0
+    /// Bytes from the client to the target.
+    var up = Lane()
+    /// Bytes from the target to the client.
+    var down = Lane()
+    var startedAt: Instant
+    var lastActivityAt: Instant
+    /// While connecting: when the current attempt has failed.
+    var connectDeadline: Instant
+}
+
+/// Why a flow ended; it decides what each side sees and who is counted.
+enum FlowEnding {
+    /// Both directions passed their FIN on.
+    case finished
+    case clientReset
+    case targetReset
+    /// Weir's own doing: idle, no target reached, draining over, target unhealthy, out of descriptors.
+    case balancerReset
+}

@@ -1,0 +1,493 @@
+// The life of a TCP flow, in order: accept, choose and connect, pump, end.
+//
+// Every registration is edge-triggered and made once. What a socket is ready for is remembered in the
+// flow's two transfers; an event only updates that and pumps. Traps met here:
+// - EAGAIN of splice means "socket empty" and "pipe full" alike. We splice in only when the pipe is
+//   empty, so it means the former.
+// - A pipe can hold more than its nominal size. The splice length is capped instead.
+// - A FIN may not overtake bytes in the pipe: `Transfer` finishes only with nothing held.
+
+import Balancing
+import LinuxIO
+
+extension Worker {
+    // MARK: - Accept
+
+    /// Takes queued connections, at most `countMax`, and starts a flow for each.
+    mutating func acceptPending(from position: Int, countMax: Int, at now: Instant) {
+        let listener = listeners[position]
+        var count = 0
+        while count < countMax {
+            count += 1
+            switch listener.socket.accept() {
+            case .accepted(let client, let clientEndpoint):
+                admit(client, from: clientEndpoint, through: listener, at: now)
+            case .skipped:
+                continue
+            case .wouldBlock:
+                return
+            case .exhausted:
+                guard refuseOne(from: listener) else {
+                    pauseListener(position, at: now)
+                    return
+                }
+            case .failed:
+                // The listener itself is broken; its level-triggered event would come for ever.
+                counters.add(1, .internalErrors)
+                epoll.remove(listener.socket)
+                return
+            }
+        }
+    }
+
+    /// Makes a flow of an accepted connection, or sheds it with a reset.
+    private mutating func admit(
+        _ client: Descriptor, from clientEndpoint: Endpoint, through listener: ServedListener, at now: Instant
+    ) {
+        let number = listener.binding.number
+        guard census.count(.tcp) < settings.tcpFlowCountMax, let slot = flowSlots.allocate() else {
+            shed(client, .shedSlabFull, listener: number)
+            return
+        }
+        // Only a wildcard listener has to ask where the client arrived.
+        let local = listener.isWildcard
+            ? client.localEndpoint() ?? listener.binding.endpoint : listener.binding.endpoint
+        let generation = (flows[slot].generation &+ 1) & Token.generationMask
+        let idleTimeout = Int(number.rawValue) < snapshot.listeners.count
+            ? snapshot.listeners[Int(number.rawValue)]?.tcpIdleTimeoutSeconds : nil
+        flows[slot] = TCPFlow(
+            phase: .connecting, generation: generation, client: client,
+            key: FlowKey(client: clientEndpoint, local: local, transport: .tcp), listener: number,
+            targetNumber: TargetNumber(0), idleTimeoutSeconds: UInt32(clamping: idleTimeout ?? 350),
+            startedAt: now, lastActivityAt: now, connectDeadline: .distantFuture)
+        guard connectNext(slot, at: now) else {
+            flows[slot].phase = .free
+            flowSlots.free(slot)
+            client.closeWithReset()
+            counters.add(1, .rejectedFlows, listener: number)
+            return
+        }
+        counters.add(1, .newTCPFlows, listener: number)
+        counters.add(1, .activeTCPFlows, listener: number)
+        census.change(.tcp, by: 1, worker: index)
+        let token = Token(kind: Kind.client, generation: generation, index: slot)
+        if epoll.add(client, for: .socket, token: token.rawValue) != nil {
+            counters.add(1, .shedDescriptors)
+            end(slot, .balancerReset, at: now)
+        }
+    }
+
+    private func shed(_ client: Descriptor, _ reason: WorkerCounter, listener: ListenerNumber) {
+        counters.add(1, reason)
+        counters.add(1, .rejectedFlows, listener: listener)
+        client.closeWithReset()
+    }
+
+    /// Out of descriptors, the queue could never be emptied and its event would spin: the spare one makes
+    /// room to take a connection and reset it. False when not even that is possible.
+    private mutating func refuseOne(from listener: ServedListener) -> Bool {
+        guard spareDescriptor.isOpen else {
+            openSpareDescriptor()
+            return false
+        }
+        spareDescriptor.close()
+        spareDescriptor = .none
+        var isRefused = false
+        if case .accepted(let client, _) = listener.socket.accept() {
+            shed(client, .shedDescriptors, listener: listener.binding.number)
+            isRefused = true
+        }
+        openSpareDescriptor()
+        return isRefused
+    }
+
+    mutating func openSpareDescriptor() {
+        if let descriptor = try? Descriptor.socket(.udp, .v4) { spareDescriptor = descriptor }
+    }
+
+    // MARK: - Choose and connect
+
+    /// Starts a connection to the next target for the flow; false when no further target is to be had.
+    ///
+    /// The first call admits the flow to its target; later ones move it after a failed attempt.
+    private mutating func connectNext(_ slot: Int, at now: Instant) -> Bool {
+        while true {
+            let flow = flows[slot]
+            guard flow.tried.count == 0 || flow.tried.count < flow.attemptCountMax,
+                let selection = snapshot.select(
+                    listener: flow.listener, key: flow.key, excluding: flow.tried)
+            else {
+                if flow.tried.count == 0 { counters.add(1, .shedNoTarget) }
+                return false
+            }
+            let group = snapshot.groups[selection.groupIndex]
+            flows[slot].attemptCountMax = UInt8(clamping: group.connectAttemptCountMax)
+            flows[slot].tried.insert(selection.target)
+            flows[slot].targetNumber = selection.target
+            counters.add(1, .newTCPFlows, target: selection.target)
+            if beginConnect(
+                slot, to: selection.endpoint, timeoutSeconds: group.connectTimeoutSeconds, at: now)
+            {
+                counters.add(1, .activeTCPFlows, target: selection.target)
+                return true
+            }
+            counters.add(1, .connectFailures, target: selection.target, listener: flow.listener)
+        }
+    }
+
+    /// Opens the target side; false when it failed at once.
+    private mutating func beginConnect(
+        _ slot: Int, to endpoint: Endpoint, timeoutSeconds: Int, at now: Instant
+    ) -> Bool {
+        let target: Descriptor
+        do {
+            target = try Descriptor.socket(.tcp, endpoint.address.family)
+        } catch {
+            counters.add(1, .shedDescriptors)
+            return false
+        }
+        target.set(.noDelay)
+        target.set(.keepAlive)
+        target.set(.keepAliveIdleSeconds, to: 60)
+        if let algorithm = settings.targetCongestionControl { _ = target.setCongestionControl(algorithm) }
+        guard connect(target, to: endpoint, for: slot) else {
+            target.close()
+            return false
+        }
+        let flow = flows[slot]
+        let token = Token(kind: Kind.target, generation: flow.generation, index: slot)
+        if epoll.add(target, for: .socket, token: token.rawValue) != nil {
+            counters.add(1, .shedDescriptors)
+            target.close()
+            return false
+        }
+        flows[slot].target = target
+        flows[slot].connectDeadline = now.advanced(bySeconds: timeoutSeconds)
+        flowTimers.set(slot, to: flows[slot].connectDeadline)
+        counters.ports.add(1, row: Int(flow.targetNumber.rawValue), column: Int(flows[slot].sourceColumn))
+        return true
+    }
+
+    /// Connects from the configured source addresses in turn, else from the kernel's choice.
+    private mutating func connect(_ target: Descriptor, to endpoint: Endpoint, for slot: Int) -> Bool {
+        let sources = snapshot.sourceAddresses
+        guard !sources.isEmpty else {
+            flows[slot].sourceColumn = 0
+            return isUnderWay(target.connect(to: endpoint))
+        }
+        // Each connection begins one further on, so that the addresses share the ports evenly.
+        nextSource = (nextSource + 1) % sources.count
+        let first = nextSource
+        var hasFamily = false
+        for offset in 0..<sources.count {
+            let position = (first + offset) % sources.count
+            guard sources[position].family == endpoint.address.family else { continue }
+            hasFamily = true
+            // The port is chosen at connect, per target, instead of being taken for all targets at bind.
+            target.set(.bindAddressNoPort)
+            guard target.bind(to: Endpoint(address: sources[position], port: 0)) == nil else { continue }
+            flows[slot].sourceColumn = UInt8(clamping: position + 1)
+            let errno = target.connect(to: endpoint)
+            if errno == .addressNotAvailable {
+                // All ports of this source towards this target are taken. A bound socket cannot be rebound.
+                counters.add(1, .portAllocationErrors)
+                return false
+            }
+            return isUnderWay(errno)
+        }
+        guard !hasFamily else {
+            counters.add(1, .portAllocationErrors)
+            return false
+        }
+        flows[slot].sourceColumn = 0
+        return isUnderWay(target.connect(to: endpoint))
+    }
+
+    private func isUnderWay(_ errno: Errno?) -> Bool {
+        if errno == .addressNotAvailable { counters.add(1, .portAllocationErrors) }
+        return errno == nil || errno == .inProgress
+    }
+
+    /// The attempt failed: another target, or a reset for the client.
+    private mutating func connectFailed(_ slot: Int, at now: Instant) {
+        let target = flows[slot].targetNumber
+        counters.add(1, .connectFailures, target: target, listener: flows[slot].listener)
+        leaveTarget(slot)
+        flows[slot].target.close()
+        flows[slot].target = .none
+        let hasNext = connectNext(slot, at: now)
+        if !hasNext { end(slot, .balancerReset, at: now) }
+    }
+
+    // MARK: - Readiness
+
+    mutating func clientIsReady(_ slot: Int, _ readiness: Readiness, at now: Instant) {
+        if readiness.contains(.error), flows[slot].client.takeError() != nil {
+            end(slot, .clientReset, at: now)
+            return
+        }
+        if !readiness.isDisjoint(with: [.peerClosed, .hangup]) {
+            flows[slot].up.transfer.sourceIsClosing()
+        } else if readiness.contains(.readable) {
+            flows[slot].up.transfer.sourceBecameReadable()
+        }
+        if readiness.contains(.writable) { flows[slot].down.transfer.sinkBecameWritable() }
+        guard flows[slot].phase == .established else { return }
+        pumpBoth(slot, at: now)
+    }
+
+    mutating func targetIsReady(_ slot: Int, _ readiness: Readiness, at now: Instant) {
+        if !readiness.isDisjoint(with: [.error, .hangup]) {
+            let errno = flows[slot].target.takeError()
+            if flows[slot].phase == .connecting {
+                connectFailed(slot, at: now)
+                return
+            }
+            if errno != nil {
+                end(slot, .targetReset, at: now)
+                return
+            }
+        }
+        if flows[slot].phase == .connecting {
+            guard readiness.contains(.writable) else { return }
+            flows[slot].phase = .established
+            flows[slot].lastActivityAt = now
+            flowTimers.set(slot, to: now.advanced(bySeconds: Int(flows[slot].idleTimeoutSeconds)))
+        }
+        if !readiness.isDisjoint(with: [.peerClosed, .hangup]) {
+            flows[slot].down.transfer.sourceIsClosing()
+        } else if readiness.contains(.readable) {
+            flows[slot].down.transfer.sourceBecameReadable()
+        }
+        if readiness.contains(.writable) { flows[slot].up.transfer.sinkBecameWritable() }
+        pumpBoth(slot, at: now)
+    }
+
+    mutating func runQueuedFlows(at now: Instant) {
+        guard !runQueue.isEmpty else { return }
+        swap(&runQueue, &runQueueInWork)
+        for token in runQueueInWork {
+            let slot = token.index
+            guard flows[slot].generation == token.generation, flows[slot].phase == .established
+            else { continue }
+            flows[slot].isQueued = false
+            pumpBoth(slot, at: now)
+        }
+        runQueueInWork.removeAll(keepingCapacity: true)
+    }
+
+    // MARK: - Pump
+
+    private mutating func pumpBoth(_ slot: Int, at now: Instant) {
+        if let ending = pump(slot, isUp: true, at: now) ?? pump(slot, isUp: false, at: now) {
+            end(slot, ending, at: now)
+        } else if flows[slot].up.transfer.isDone, flows[slot].down.transfer.isDone {
+            end(slot, .finished, at: now)
+        }
+    }
+
+    /// Moves bytes one way until there is nothing to do or the budget is used; returns why the flow must end,
+    /// if it must.
+    private mutating func pump(_ slot: Int, isUp: Bool, at now: Instant) -> FlowEnding? {
+        var lane = isUp ? flows[slot].up : flows[slot].down
+        let source = isUp ? flows[slot].client : flows[slot].target
+        let sink = isUp ? flows[slot].target : flows[slot].client
+        let byteCountBefore = lane.transfer.byteCount
+        var scratchOffset = 0
+        var ending: FlowEnding?
+        var stepCount = 0
+        steps: while ending == nil {
+            let step = lane.transfer.nextStep
+            if step == .wait || step == .done { break }
+            guard stepCount < Limits.stepsPerPumpMax else {
+                queue(slot)
+                break
+            }
+            stepCount += 1
+            switch step {
+            case .receive:
+                switch source.receive(into: scratch, byteCountMax: Limits.copyByteCountMax) {
+                case .moved(let count):
+                    lane.transfer.didReceive(count, of: Limits.copyByteCountMax)
+                    scratchOffset = 0
+                case .wouldBlock: lane.transfer.sourceWouldBlock()
+                case .endOfStream: lane.transfer.sourceDidEnd()
+                case .failed(let errno) where errno.isExhaustion:
+                    stall(slot, at: now)
+                    break steps
+                case .failed: ending = isUp ? .clientReset : .targetReset
+                }
+            case .spliceIn:
+                guard let pipe = lane.pipe ?? pipes.borrow() else {
+                    lane.transfer.copyInstead()
+                    continue
+                }
+                lane.pipe = pipe
+                switch source.splice(to: pipe.writeEnd, byteCountMax: Limits.pipeByteCountMax) {
+                case .moved(let count): lane.transfer.didSpliceIn(count)
+                case .wouldBlock: lane.transfer.sourceWouldBlock()
+                case .endOfStream: lane.transfer.sourceDidEnd()
+                case .failed(let errno) where errno.isExhaustion: lane.transfer.copyInstead()
+                case .failed: ending = isUp ? .clientReset : .targetReset
+                }
+            case .send, .spliceOut:
+                switch send(lane, scratchOffset, to: sink) {
+                case .moved(let count):
+                    lane.transfer.didSend(count)
+                    lane.stashOffset += UInt32(count)
+                    scratchOffset += count
+                case .wouldBlock, .endOfStream: lane.transfer.sinkWouldBlock()
+                case .failed(let errno) where errno.isExhaustion:
+                    stall(slot, at: now)
+                    break steps
+                case .failed: ending = isUp ? .targetReset : .clientReset
+                }
+            case .finish:
+                let isLast = isUp ? flows[slot].down.transfer.isDone : flows[slot].up.transfer.isDone
+                if isUp, !flows[slot].down.transfer.hasSourceEnded { flows[slot].closesTargetFirst = true }
+                // After the other direction's end the closes that follow say the same as a shutdown.
+                if !isLast { _ = sink.shutdownWrite() }
+                lane.transfer.didFinish()
+            case .wait, .done:
+                break steps
+            }
+        }
+        settle(&lane, scratchOffset)
+        if isUp { flows[slot].up = lane } else { flows[slot].down = lane }
+        let movedCount = Int(truncatingIfNeeded: lane.transfer.byteCount &- byteCountBefore)
+        if movedCount > 0 {
+            counters.add(
+                movedCount, isUp ? .clientBytesTCP : .targetBytesTCP, target: flows[slot].targetNumber,
+                listener: flows[slot].listener)
+            flows[slot].lastActivityAt = now
+        }
+        return ending
+    }
+
+    /// Sends held bytes from wherever they are: the pipe, the stash, or this pump's scratch memory.
+    private func send(_ lane: Lane, _ scratchOffset: Int, to sink: Descriptor) -> IOOutcome {
+        let heldCount = Int(lane.transfer.heldByteCount)
+        if lane.transfer.method == .splice, let pipe = lane.pipe {
+            return pipe.readEnd.splice(to: sink, byteCountMax: heldCount)
+        }
+        if lane.stashCellPlusOne > 0 {
+            return stash.send(
+                cell: Int(lane.stashCellPlusOne - 1), offset: Int(lane.stashOffset), byteCount: heldCount,
+                to: sink)
+        }
+        return sink.send(from: scratch, at: scratchOffset, byteCount: heldCount)
+    }
+
+    /// Leaves nothing in memory that another flow will use: held bytes go to the stash, an empty pipe to
+    /// the pool.
+    private mutating func settle(_ lane: inout Lane, _ scratchOffset: Int) {
+        let heldCount = Int(lane.transfer.heldByteCount)
+        if heldCount == 0 {
+            if lane.stashCellPlusOne > 0 {
+                stash.free(cell: Int(lane.stashCellPlusOne - 1))
+                lane.stashCellPlusOne = 0
+            }
+            if let pipe = lane.pipe {
+                pipes.giveBack(pipe)
+                lane.pipe = nil
+            }
+        } else if lane.transfer.method == .copy, lane.stashCellPlusOne == 0 {
+            // There are as many cells as directions, so one is free.
+            guard let cell = stash.keep(scratch, at: scratchOffset, byteCount: heldCount) else {
+                preconditionFailure("the stash has a cell for every direction of every flow")
+            }
+            lane.stashCellPlusOne = UInt32(cell + 1)
+            lane.stashOffset = 0
+        }
+    }
+
+    private mutating func queue(_ slot: Int) {
+        guard !flows[slot].isQueued else { return }
+        flows[slot].isQueued = true
+        runQueue.append(Token(kind: Kind.client, generation: flows[slot].generation, index: slot))
+    }
+
+    /// The kernel has no memory for this socket now. No event will tell when it has: the timer asks.
+    private mutating func stall(_ slot: Int, at now: Instant) {
+        flows[slot].isStalled = true
+        flowTimers.set(slot, to: now.advanced(byMilliseconds: 100))
+    }
+
+    // MARK: - Time
+
+    mutating func flowTimerFired(_ slot: Int, at now: Instant) {
+        guard flows[slot].phase != .free else { return }
+        if flows[slot].phase == .connecting {
+            connectFailed(slot, at: now)
+            return
+        }
+        let idleDeadline = flows[slot].lastActivityAt.advanced(
+            bySeconds: Int(flows[slot].idleTimeoutSeconds))
+        if idleDeadline <= now {
+            end(slot, .balancerReset, at: now)
+            return
+        }
+        flowTimers.set(slot, to: idleDeadline)
+        if flows[slot].isStalled {
+            flows[slot].isStalled = false
+            pumpBoth(slot, at: now)
+        }
+    }
+
+    // MARK: - End
+
+    /// Closes both sides as `ending` says and frees the slot. Events still in this turn's batch find another
+    /// generation.
+    mutating func end(_ slot: Int, _ ending: FlowEnding, at now: Instant) {
+        let flow = flows[slot]
+        assert(flow.phase != .free)
+        switch ending {
+        case .finished:
+            flow.client.close()
+            flow.target.close()
+            if flow.closesTargetFirst {
+                lingeringPorts.add(
+                    target: flow.targetNumber, column: flow.sourceColumn, at: now, counters.ports)
+            }
+        case .clientReset:
+            counters.add(1, .clientResets, target: flow.targetNumber, listener: flow.listener)
+            flow.client.close()
+            if flow.target.isOpen { flow.target.closeWithReset() }
+        case .targetReset:
+            counters.add(1, .targetResets, target: flow.targetNumber, listener: flow.listener)
+            flow.client.closeWithReset()
+            flow.target.close()
+        case .balancerReset:
+            counters.add(1, .balancerResets, target: flow.targetNumber, listener: flow.listener)
+            flow.client.closeWithReset()
+            if flow.target.isOpen { flow.target.closeWithReset() }
+        }
+        if flow.target.isOpen { leaveTarget(slot) }
+        release(flow.up)
+        release(flow.down)
+        flowTimers.cancel(slot)
+        counters.add(-1, .activeTCPFlows, listener: flow.listener)
+        census.change(.tcp, by: -1, worker: index)
+        flows[slot].phase = .free
+        flows[slot].isQueued = false
+        flowSlots.free(slot)
+    }
+
+    /// The flow no longer counts for its target.
+    private func leaveTarget(_ slot: Int) {
+        let flow = flows[slot]
+        counters.add(-1, .activeTCPFlows, target: flow.targetNumber)
+        counters.ports.add(-1, row: Int(flow.targetNumber.rawValue), column: Int(flow.sourceColumn))
+    }
+
+    private mutating func release(_ lane: Lane) {
+        if lane.stashCellPlusOne > 0 { stash.free(cell: Int(lane.stashCellPlusOne - 1)) }
+        guard let pipe = lane.pipe else { return }
+        if lane.transfer.heldByteCount > 0 {
+            // It still holds bytes of this flow, which no other may see.
+            pipes.discard(pipe)
+        } else {
+            pipes.giveBack(pipe)
+        }
+    }
+}

@@ -1,0 +1,302 @@
+// The life of a UDP flow: a client's first datagram makes it, silence or the target's end ends it.
+//
+// Each flow has a socket connected to its target, so the kernel brings answers and ICMP errors to the
+// right flow. Answers leave through the listener's socket, from the very address the client sent to.
+// The table is bounded. When it is full, the oldest flow whose client never came back after an answer
+// gives way: a flood of spoofed sources recycles its own flows and no live one.
+
+import Balancing
+import LinuxIO
+
+extension Worker {
+    // MARK: - From clients
+
+    /// Receives waiting datagrams, some batches at most; the level-triggered event reports the rest again.
+    mutating func receivePending(from position: Int, _ readiness: Readiness, at now: Instant) {
+        let listener = listeners[position]
+        // Unconnected sockets report no ICMP errors; whatever is pending must go, or the event spins.
+        if readiness.contains(.error) { _ = listener.socket.takeError() }
+        for _ in 0..<Limits.datagramBatchesPerTurnMax {
+            guard case .moved(let count) = batch.receive(
+                from: listener.socket, countMax: Limits.datagramsPerBatch)
+            else { return }
+            var first = 0
+            while first < count {
+                let datagram = batch[first]
+                var end = first + 1
+                while end < count, batch[end].peer == datagram.peer, batch[end].local == datagram.local {
+                    end += 1
+                }
+                if let client = datagram.peer {
+                    let address = datagram.local?.address ?? listener.binding.endpoint.address
+                    let key = FlowKey(
+                        client: client,
+                        local: Endpoint(address: address, port: listener.binding.endpoint.port),
+                        transport: .udp)
+                    forward(first..<end, of: key, from: position, at: now)
+                }
+                first = end
+            }
+            if count < Limits.datagramsPerBatch { return }
+        }
+    }
+
+    private mutating func forward(_ range: Range<Int>, of key: FlowKey, from position: Int, at now: Instant) {
+        let hash = SipHash.hash(key, seed: snapshot.seed)
+        guard let slot = findDatagramFlow(key, hash) ?? admitDatagramFlow(key, hash, position, at: now) else {
+            counters.add(datagramCount(range), .droppedDatagrams, listener: listeners[position].binding.number)
+            return
+        }
+        datagramFlows[slot].lastActivityAt = now
+        if datagramFlows[slot].isAnswered, !datagramFlows[slot].isAssured {
+            datagramFlows[slot].isAssured = true
+            unassured.remove(slot, in: &datagramFlows)
+        }
+        let sent = sendRuns(of: range, on: datagramFlows[slot].socket, to: nil, from: nil)
+        datagramFlows[slot].clientByteCount &+= UInt64(sent.byteCount)
+        let flow = datagramFlows[slot]
+        counters.add(sent.byteCount, .clientBytesUDP, target: flow.target, listener: flow.listener)
+        counters.add(sent.datagramCount, .clientDatagrams, target: flow.target, listener: flow.listener)
+        if sent.droppedCount > 0 {
+            counters.add(sent.droppedCount, .droppedDatagrams, target: flow.target, listener: flow.listener)
+        }
+        if sent.isRefused { targetRefused(slot, at: now) }
+    }
+
+    private func findDatagramFlow(_ key: FlowKey, _ hash: UInt64) -> Int? {
+        datagramTable.slot(hash: hash) { datagramFlows[$0].key == key }
+    }
+
+    /// Makes a flow, unless nothing is left to make it of; the shed is counted by its cause.
+    private mutating func admitDatagramFlow(
+        _ key: FlowKey, _ hash: UInt64, _ position: Int, at now: Instant
+    ) -> Int? {
+        let number = listeners[position].binding.number
+        guard !isDraining else { return nil }
+        if census.count(.udp) >= settings.udpFlowCountMax, !recycleOldest() {
+            counters.add(1, .shedFlowTableFull)
+            counters.add(1, .rejectedFlows, listener: number)
+            return nil
+        }
+        guard let slot = datagramSlots.allocate() else { return nil }
+        let generation = (datagramFlows[slot].generation &+ 1) & Token.generationMask
+        datagramFlows[slot] = UDPFlow(
+            generation: generation, key: key, hash: hash, listener: number, listenerPosition: position,
+            target: TargetNumber(0), startedAt: now, lastActivityAt: now)
+        guard openTowardsNextTarget(slot), datagramTable.insert(hash: hash, slot: slot) else {
+            if datagramFlows[slot].socket.isOpen { leaveDatagramTarget(slot) }
+            datagramSlots.free(slot)
+            counters.add(1, .rejectedFlows, listener: number)
+            return nil
+        }
+        datagramFlows[slot].isLive = true
+        unassured.append(slot, in: &datagramFlows)
+        counters.add(1, .newUDPFlows, listener: number)
+        counters.add(1, .activeUDPFlows, listener: number)
+        census.change(.udp, by: 1, worker: index)
+        datagramTimers.set(slot, to: now.advanced(bySeconds: settings.udpIdleTimeoutSeconds))
+        return slot
+    }
+
+    /// Ends the oldest unassured flow of this worker, if there is one.
+    private mutating func recycleOldest() -> Bool {
+        guard unassured.oldestPlusOne > 0 else { return false }
+        counters.add(1, .recycledFlows)
+        endDatagramFlow(Int(unassured.oldestPlusOne - 1))
+        return true
+    }
+
+    // MARK: - Towards a target
+
+    /// Connects a socket to the next target for the flow; false when there is none or no descriptor.
+    private mutating func openTowardsNextTarget(_ slot: Int) -> Bool {
+        while true {
+            let flow = datagramFlows[slot]
+            guard flow.tried.count == 0 || flow.tried.count < flow.attemptCountMax,
+                let selection = snapshot.select(listener: flow.listener, key: flow.key, excluding: flow.tried)
+            else {
+                if flow.tried.count == 0 { counters.add(1, .shedNoTarget) }
+                return false
+            }
+            datagramFlows[slot].attemptCountMax = UInt8(
+                clamping: snapshot.groups[selection.groupIndex].connectAttemptCountMax)
+            datagramFlows[slot].tried.insert(selection.target)
+            guard let socket = openDatagramSocket(selection.endpoint) else {
+                counters.add(1, .shedDescriptors)
+                return false
+            }
+            let token = Token(kind: Kind.datagramFlow, generation: flow.generation, index: slot)
+            if socket.connect(to: selection.endpoint) == nil,
+                epoll.add(socket, for: .readable, token: token.rawValue) == nil
+            {
+                datagramFlows[slot].socket = socket
+                datagramFlows[slot].target = selection.target
+                counters.add(1, .newUDPFlows, target: selection.target)
+                counters.add(1, .activeUDPFlows, target: selection.target)
+                return true
+            }
+            socket.close()
+            counters.add(1, .connectFailures, target: selection.target, listener: flow.listener)
+        }
+    }
+
+    /// A socket, for which an unassured flow gives way when descriptors are out.
+    private mutating func openDatagramSocket(_ endpoint: Endpoint) -> Descriptor? {
+        for _ in 0..<2 {
+            guard let socket = try? Descriptor.socket(.udp, endpoint.address.family) else {
+                if recycleOldest() { continue }
+                return nil
+            }
+            socket.set(.datagramCoalescing)
+            let sources = snapshot.sourceAddresses.filter { $0.family == endpoint.address.family }
+            if let source = sources.first {
+                socket.set(.bindAddressNoPort)
+                _ = socket.bind(to: Endpoint(address: source, port: 0))
+            }
+            return socket
+        }
+        return nil
+    }
+
+    /// The target answered with ICMP port unreachable: a sign of ill health, and another target for the flow.
+    private mutating func targetRefused(_ slot: Int, at now: Instant) {
+        let target = datagramFlows[slot].target
+        counters.add(1, .connectFailures, target: target, listener: datagramFlows[slot].listener)
+        let reportedAt = refusalReportedAt[target.rawValue]
+        if reportedAt.map({ $0.advanced(bySeconds: 1) <= now }) ?? true {
+            refusalReportedAt[target.rawValue] = now
+            onTrafficRefused(target)
+        }
+        leaveDatagramTarget(slot)
+        datagramFlows[slot].isAnswered = false
+        if !openTowardsNextTarget(slot) { endDatagramFlow(slot) }
+    }
+
+    // MARK: - From targets
+
+    mutating func datagramFlowIsReady(_ slot: Int, _ readiness: Readiness, at now: Instant) {
+        if readiness.contains(.error), datagramFlows[slot].socket.takeError() != nil {
+            targetRefused(slot, at: now)
+            return
+        }
+        let flow = datagramFlows[slot]
+        switch batch.receive(from: flow.socket, countMax: Limits.datagramsPerBatch) {
+        case .moved(let count):
+            let listener = listeners[flow.listenerPosition]
+            let sent = sendRuns(
+                of: 0..<count, on: listener.socket, to: flow.key.client,
+                from: listener.isWildcard ? flow.key.local : nil)
+            datagramFlows[slot].isAnswered = true
+            datagramFlows[slot].lastActivityAt = now
+            datagramFlows[slot].targetByteCount &+= UInt64(sent.byteCount)
+            counters.add(sent.byteCount, .targetBytesUDP, target: flow.target, listener: flow.listener)
+            counters.add(sent.datagramCount, .targetDatagrams, target: flow.target, listener: flow.listener)
+            if sent.droppedCount > 0 {
+                counters.add(
+                    sent.droppedCount, .droppedDatagrams, target: flow.target, listener: flow.listener)
+            }
+        case .failed(let errno) where !errno.isExhaustion:
+            targetRefused(slot, at: now)
+        case .failed, .wouldBlock, .endOfStream:
+            break
+        }
+    }
+
+    // MARK: - Sending
+
+    private struct SendResult {
+        var byteCount = 0
+        var datagramCount = 0
+        var droppedCount = 0
+        var isRefused = false
+    }
+
+    private func datagramCount(_ range: Range<Int>) -> Int {
+        range.reduce(0) { $0 + batch[$1].count }
+    }
+
+    /// Sends part of the batch on, joined into runs; what cannot be sent is dropped, as datagrams are.
+    private func sendRuns(
+        of range: Range<Int>, on socket: Descriptor, to: Endpoint?, from: Endpoint?
+    ) -> SendResult {
+        var builder = RunBuilder()
+        for index in range { builder.add(batch[index], at: index, to: batch) }
+        builder.close(batch)
+        var result = SendResult()
+        var position = 0
+        var hasRetried = false
+        while position < builder.runs {
+            switch batch.send(runs: position..<builder.runs, on: socket, to: to, from: from) {
+            case .moved(let count):
+                for sent in position..<position + count { countRun(sent, in: &result) }
+                position += count
+            case .failed(.connectionRefused) where !hasRetried:
+                // The error of an earlier datagram, told now and thereby taken: this one was not sent.
+                result.isRefused = true
+                hasRetried = true
+            case .failed(let errno)
+            where batch.run(at: position).segmentByteCount > 0
+                && (errno == .invalidArgument || errno == .inputOutput || errno == .messageTooLong):
+                // A path whose MTU is below the segment size, or a device that cannot checksum segments.
+                if case .moved = batch.sendSingly(run: position, on: socket, to: to, from: from) {
+                    countRun(position, in: &result)
+                } else {
+                    dropRun(position, in: &result)
+                }
+                position += 1
+            case .failed(.connectionRefused):
+                result.isRefused = true
+                dropRun(position, in: &result)
+                position += 1
+            case .failed, .wouldBlock, .endOfStream:
+                dropRun(position, in: &result)
+                position += 1
+            }
+        }
+        return result
+    }
+
+    private func countRun(_ position: Int, in result: inout SendResult) {
+        let run = batch.run(at: position)
+        for index in run.first..<run.first + run.count {
+            result.byteCount += batch[index].byteCount
+            result.datagramCount += batch[index].count
+        }
+    }
+
+    private func dropRun(_ position: Int, in result: inout SendResult) {
+        let run = batch.run(at: position)
+        result.droppedCount += datagramCount(run.first..<run.first + run.count)
+    }
+
+    // MARK: - Time and end
+
+    mutating func datagramTimerFired(_ slot: Int, at now: Instant) {
+        guard datagramFlows[slot].isLive else { return }
+        let deadline = datagramFlows[slot].lastActivityAt.advanced(bySeconds: settings.udpIdleTimeoutSeconds)
+        if deadline <= now {
+            endDatagramFlow(slot)
+        } else {
+            datagramTimers.set(slot, to: deadline)
+        }
+    }
+
+    mutating func endDatagramFlow(_ slot: Int) {
+        let flow = datagramFlows[slot]
+        assert(flow.isLive)
+        if flow.socket.isOpen { leaveDatagramTarget(slot) }
+        if !flow.isAssured { unassured.remove(slot, in: &datagramFlows) }
+        datagramTable.remove(hash: flow.hash, slot: slot)
+        datagramTimers.cancel(slot)
+        counters.add(-1, .activeUDPFlows, listener: flow.listener)
+        census.change(.udp, by: -1, worker: index)
+        datagramFlows[slot].isLive = false
+        datagramSlots.free(slot)
+    }
+
+    private mutating func leaveDatagramTarget(_ slot: Int) {
+        datagramFlows[slot].socket.close()
+        datagramFlows[slot].socket = .none
+        counters.add(-1, .activeUDPFlows, target: datagramFlows[slot].target)
+    }
+}

@@ -1,0 +1,229 @@
+// All workers of network mode: one thread per allowed processor, and the door to them.
+//
+// What is called here runs on the caller's thread; what it asks for happens in the workers' turns, and
+// completion closures run on the last worker that took part.
+
+import Balancing
+import LinuxIO
+import Reactor
+import Synchronization
+
+/// Why bindings could not be opened: all failures, not the first.
+package struct ListenerOpenErrors: Error, Sendable {
+    package let errors: [ListenerOpenError]
+}
+
+package final class Workers: Sendable {
+    private struct State {
+        var served: Set<ListenerBinding> = []
+        var prepared: [UInt64: Prepared] = [:]
+        var nextTicket: UInt64 = 1
+        var snapshot = RoutingSnapshot.empty
+    }
+
+    /// Sockets that are open but belong to no worker yet.
+    private struct Prepared {
+        var opened: [(binding: ListenerBinding, shares: [Descriptor])]
+        var wanted: Set<ListenerBinding>
+    }
+
+    package let count: Int
+    package let census: FlowCensus
+    private let settings: WorkerSettings
+    private let mailboxes: [Mailbox<WorkerMessage>]
+    private let counters: [WorkerCounters]
+    private let threads: [DataPlaneThread]
+    private let state = Mutex(State())
+    private let ephemeralPortCount = Machine.ephemeralPortCount()
+
+    /// Starts one worker thread per entry of `processors`, pinned to it.
+    ///
+    /// - Parameter onTrafficRefused: Runs on a worker when a target answered datagrams with ICMP port
+    ///   unreachable, at most once a second per target and worker. It must not block.
+    package init(
+        processors: [Int?], settings: WorkerSettings,
+        onTrafficRefused: @escaping @Sendable (TargetNumber) -> Void
+    ) throws(SystemCallError) {
+        // Unlike send(2), splice(2) to a socket that was reset has no flag against SIGPIPE.
+        Machine.ignoreBrokenPipes()
+        count = processors.count
+        self.settings = settings
+        census = FlowCensus(workerCount: processors.count)
+        var mailboxes: [Mailbox<WorkerMessage>] = []
+        var counters: [WorkerCounters] = []
+        var threads: [DataPlaneThread] = []
+        let now = Instant.now
+        for (index, processor) in processors.enumerated() {
+            let mailbox = try Mailbox<WorkerMessage>()
+            let own = WorkerCounters(settings: settings)
+            let reactor = try Reactor(mailbox: mailbox)
+            let worker = try Worker(
+                index: index, settings: settings, counters: own, census: census,
+                epoll: reactor.registrations, now: now, onTrafficRefused: onTrafficRefused)
+            let parcel = Parcel(reactor: reactor, worker: worker)
+            threads.append(
+                try DataPlaneThread(name: "weir-worker-\(index)", processor: processor) { parcel.run() })
+            mailboxes.append(mailbox)
+            counters.append(own)
+        }
+        self.mailboxes = mailboxes
+        self.counters = counters
+        self.threads = threads
+    }
+
+    // MARK: - Listeners
+
+    /// Opens what `bindings` has and no worker serves yet. Opens all or none; `publish` or `abandon` the ticket.
+    package func prepare(_ bindings: [ListenerBinding]) throws(ListenerOpenErrors) -> UInt64 {
+        let served = state.withLock { $0.served }
+        let ownAddresses = Set(served.map { OwnAddress(endpoint: $0.endpoint, transport: $0.transport) })
+        var opened: [(binding: ListenerBinding, shares: [Descriptor])] = []
+        var errors: [ListenerOpenError] = []
+        for binding in bindings where !served.contains(binding) {
+            do {
+                let isOwn = ownAddresses.contains(
+                    OwnAddress(endpoint: binding.endpoint, transport: binding.transport))
+                let shares = try ListenerSockets.open(
+                    binding, workerCount: count, congestionControl: settings.clientCongestionControl,
+                    isSharedWithOwn: isOwn)
+                opened.append((binding, shares))
+            } catch {
+                errors.append(error)
+            }
+        }
+        guard errors.isEmpty else {
+            for (_, shares) in opened { for share in shares { share.close() } }
+            throw ListenerOpenErrors(errors: errors)
+        }
+        let prepared = Prepared(opened: opened, wanted: Set(bindings))
+        return state.withLock { state in
+            let ticket = state.nextTicket
+            state.nextTicket += 1
+            state.prepared[ticket] = prepared
+            return ticket
+        }
+    }
+
+    private struct OwnAddress: Hashable {
+        let endpoint: Endpoint
+        let transport: Transport
+    }
+
+    package func abandon(ticket: UInt64) {
+        guard let prepared = state.withLock({ $0.prepared.removeValue(forKey: ticket) }) else { return }
+        for (_, shares) in prepared.opened { for share in shares { share.close() } }
+    }
+
+    // MARK: - Asking workers
+
+    /// Hands the snapshot, and the listeners of a ticket, to every worker; completes when all route by it.
+    package func publish(
+        _ snapshot: RoutingSnapshot, ticket: UInt64?, onComplete: @escaping @Sendable () -> Void
+    ) {
+        let changes = state.withLock { state -> [ListenerChange?] in
+            state.snapshot = snapshot
+            guard let ticket, let prepared = state.prepared.removeValue(forKey: ticket) else {
+                return [ListenerChange?](repeating: nil, count: count)
+            }
+            let closed = Array(state.served.subtracting(prepared.wanted))
+            state.served = prepared.wanted
+            return (0..<count).map { index in
+                ListenerChange(
+                    opened: prepared.opened.map { ($0.binding, $0.shares[index]) }, closed: closed)
+            }
+        }
+        let receipt = Receipt(count: count, onComplete: onComplete)
+        for (mailbox, change) in zip(mailboxes, changes) {
+            mailbox.post(.publish(snapshot, listeners: change, receipt))
+        }
+    }
+
+    package func evict(
+        _ target: TargetNumber, _ eviction: FlowEviction, onComplete: @escaping @Sendable () -> Void
+    ) {
+        postToAll(onComplete) { .evict(target, eviction, $0) }
+    }
+
+    package func list(into collector: FlowCollector, onComplete: @escaping @Sendable () -> Void) {
+        postToAll(onComplete) { .list(collector, $0) }
+    }
+
+    /// Serves what is queued and closes the TCP listeners; UDP flows go on, new ones are not admitted.
+    package func drain(onComplete: @escaping @Sendable () -> Void) {
+        postToAll(onComplete) { .drain($0) }
+    }
+
+    private func postToAll(
+        _ onComplete: @escaping @Sendable () -> Void, _ message: (Receipt) -> WorkerMessage
+    ) {
+        let receipt = Receipt(count: count, onComplete: onComplete)
+        for mailbox in mailboxes { mailbox.post(message(receipt)) }
+    }
+
+    /// Ends all flows with a reset and waits for the threads. Call once, last.
+    package func stop() {
+        for mailbox in mailboxes { mailbox.post(.stop) }
+        for thread in threads { thread.join() }
+    }
+
+    // MARK: - Counters
+
+    package func total(_ counter: FlowCounter, target: TargetNumber) -> UInt64 {
+        counters.reduce(0) { sum, own in
+            sum &+ own.targets.load(row: Int(target.rawValue), column: counter.rawValue)
+        }
+    }
+
+    package func total(_ counter: FlowCounter, listener: ListenerNumber) -> UInt64 {
+        counters.reduce(0) { sum, own in
+            sum &+ own.listeners.load(row: Int(listener.rawValue), column: counter.rawValue)
+        }
+    }
+
+    /// The sum over all workers, but the smallest version of `snapshotVersion`.
+    package func total(_ counter: WorkerCounter) -> UInt64 {
+        let values = counters.map { $0.worker.load(row: 0, column: counter.rawValue) }
+        return counter == .snapshotVersion ? values.min() ?? 0 : values.reduce(0, &+)
+    }
+
+    /// One line per (source, target) that has taken more than half of its local ports, TIME_WAIT included.
+    package var portWarnings: [String] {
+        let snapshot = state.withLock { $0.snapshot }
+        let threshold = ephemeralPortCount * Limits.ephemeralPortUseWarningPercent / 100
+        var warnings: [String] = []
+        for (number, endpoint) in snapshot.endpoints.enumerated() {
+            guard let endpoint else { continue }
+            for column in 0...snapshot.sourceAddresses.count {
+                let used = counters.reduce(0) { sum, own in
+                    sum &+ own.ports.load(row: number, column: column)
+                }
+                guard used > threshold else { continue }
+                let source = column == 0 ? "the default source address" : "\(snapshot.sourceAddresses[column - 1])"
+                warnings.append(
+                    "\(used) of \(ephemeralPortCount) local ports from \(source) to target \(endpoint) are in use "
+                        + "(TIME_WAIT included); connecting gets slow past half. Add addresses to source_addresses "
+                        + "or widen net.ipv4.ip_local_port_range.")
+            }
+        }
+        return warnings
+    }
+}
+
+/// Carries a reactor and its worker to their thread: noncopyable values cannot be captured by its closure.
+private final class Parcel: @unchecked Sendable {
+    // Sendable: filled before the thread starts, emptied by that thread, seen by no other.
+    private var reactor: Reactor<WorkerMessage>?
+    private var worker: Worker?
+
+    init(reactor: consuming Reactor<WorkerMessage>, worker: consuming Worker) {
+        self.reactor = consume reactor
+        self.worker = consume worker
+    }
+
+    func run() {
+        guard let reactor = reactor.take(), var worker = worker.take() else { return }
+        if let errno = reactor.run(&worker) {
+            preconditionFailure("epoll_wait failed on a worker: \(errno)")
+        }
+    }
+}

@@ -1,0 +1,277 @@
+// `weir run` from start to end.
+//
+// In two halves. The first runs on the main thread before any other exists: read the configuration, make
+// directories, raise the descriptor limit, give up privileges (which belong to threads and are inherited).
+// The second is asynchronous: data plane, registry, admin API, signals.
+
+import AdminModel
+import AdminServer
+import Balancing
+import ControlPlane
+import Foundation
+import LinuxIO
+import Logging
+import NetworkMode
+import ServiceLifecycle
+import UnixSignals
+
+/// What the command line says over the configuration file.
+struct RunOptions: Sendable {
+    let configurationPath: String
+    let state: String?
+    let admin: AdminAddress?
+    let workerCount: Int?
+}
+
+struct Appliance: Sendable {
+    private let options: RunOptions
+    private let configuration: Configuration
+    private let settings: ApplianceSettings
+    private let admin: AdminAddress
+    private let token: String?
+    private let descriptorLimit: Int
+    private let logger: Logger
+
+    // MARK: - On the only thread
+
+    init(_ options: RunOptions) throws(CommandFailure) {
+        self.options = options
+        configuration = try Self.readConfiguration(options.configurationPath)
+        var settings = configuration.settings
+        if let state = options.state { settings.state = ApplianceSettings.StateLocation(state) }
+        if let count = options.workerCount { settings.workers = .count(count) }
+        self.settings = settings
+        ApplianceLog.bootstrap(settings)
+        logger = Logger(label: "weir")
+        admin = options.admin ?? AdminAddress(settings.adminAddress)
+        token = try Self.readToken(settings, admin: admin)
+        let wanted = UInt64(settings.tcpFlowCountMax * 2 + settings.udpFlowCountMax + Limits.reservedDescriptorCount)
+        descriptorLimit = Int(clamping: Machine.raiseDescriptorLimit(to: wanted))
+        try Self.reducePrivileges(settings, admin: admin)
+    }
+
+    static func readConfiguration(_ path: String) throws(CommandFailure) -> Configuration {
+        let text = try FileText.read(path)
+        do throws(ConfigurationErrors) {
+            return try Configuration.parse(text, fileName: path)
+        } catch {
+            throw CommandFailure(
+                message: "\(path) has \(error.errors.count == 1 ? "an error" : "\(error.errors.count) errors"); nothing was started.",
+                details: error.errors.map(\.description))
+        }
+    }
+
+    private static func readToken(
+        _ settings: ApplianceSettings, admin: AdminAddress
+    ) throws(CommandFailure) -> String? {
+        guard let path = settings.tokenFile else {
+            guard admin.isLocal else {
+                throw CommandFailure(
+                    message: "the admin address \(admin) is not local, so admin.token_file must be set: "
+                        + "without a token anybody could change this appliance.")
+            }
+            return nil
+        }
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8),
+            let token = text.split(whereSeparator: \.isNewline).first.map(String.init), !token.isEmpty
+        else {
+            throw CommandFailure(
+                message: "admin.token_file \(path) cannot be read or is empty. Put the token in its first line.")
+        }
+        return token
+    }
+
+    /// Makes the directories that need rights we are about to lose, then loses them.
+    private static func reducePrivileges(
+        _ settings: ApplianceSettings, admin: AdminAddress
+    ) throws(CommandFailure) {
+        var identity: UserIdentity?
+        if let name = settings.runAs {
+            guard let found = UserIdentity(name) else {
+                throw CommandFailure(
+                    message: "run_as is \"\(name)\", which this system does not know. "
+                        + "Create it (useradd --system --no-create-home USER) or name another.")
+            }
+            identity = found
+        }
+        if case .file(let path) = settings.state { try prepareDirectory(of: path, for: identity) }
+        if case .unix(let path) = admin { try prepareDirectory(of: path, for: identity) }
+        do {
+            try Privileges.reduce(becoming: identity)
+        } catch {
+            throw CommandFailure(
+                message: "cannot give up privileges (\(error)). "
+                    + "run_as needs a start as root, or with CAP_SETUID and CAP_SETGID.")
+        }
+    }
+
+    /// Makes the directory of a file we will write, and gives it and the file to whom we become.
+    private static func prepareDirectory(
+        of path: String, for identity: UserIdentity?
+    ) throws(CommandFailure) {
+        let directory = URL(fileURLWithPath: path).deletingLastPathComponent().path
+        let manager = FileManager.default
+        do {
+            if !manager.fileExists(atPath: directory) {
+                try manager.createDirectory(
+                    atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o750])
+                if let identity { try give(directory, to: identity) }
+            }
+            guard let identity else { return }
+            for file in [path, path + "-wal", path + "-shm"] where manager.fileExists(atPath: file) {
+                try give(file, to: identity)
+            }
+        } catch {
+            throw CommandFailure(
+                message: "cannot prepare the directory \(directory): \(error.localizedDescription). "
+                    + "Create it, writable for whom Weir runs as, or choose another place.")
+        }
+    }
+
+    private static func give(_ path: String, to identity: UserIdentity) throws {
+        try FileManager.default.setAttributes(
+            [.ownerAccountID: NSNumber(value: identity.uid), .groupOwnerAccountID: NSNumber(value: identity.gid)],
+            ofItemAtPath: path)
+    }
+
+    // MARK: - Serving
+
+    /// Serves until SIGTERM or SIGINT has drained it, or throws why it could not begin.
+    func serve() async throws {
+        var workerSettings = WorkerSettings(
+            tcpFlowCountMax: settings.tcpFlowCountMax, udpFlowCountMax: settings.udpFlowCountMax,
+            clientCongestionControl: settings.clientCongestionControl,
+            targetCongestionControl: settings.targetCongestionControl)
+        let warnings = [workerSettings.fit(descriptorLimit: descriptorLimit)].compactMap(\.self)
+        for warning in warnings { logger.warning("\(warning)") }
+        adviseOnKernelSettings()
+
+        let probes = try ProbeControlAdapter()
+        let workers = try Workers(processors: processors(), settings: workerSettings) { target in
+            probes.trafficRefused(target)
+        }
+        defer {
+            probes.stop()
+            workers.stop()
+        }
+        let store: Store
+        do throws(StoreError) { store = try Store(settings.state) } catch {
+            throw CommandFailure(message: error.description)
+        }
+        let registry: Registry
+        do throws(ControlError) {
+            registry = try await Registry.start(
+                Registry.Parts(
+                    workers: WorkerControlAdapter(workers: workers, startWarnings: warnings), probes: probes,
+                    store: store, settings: settings, randomSeed: try? Machine.randomSeed(),
+                    logger: Logger(label: "weir.registry"), version: WeirVersion.current),
+                configuration: configuration)
+        } catch {
+            throw CommandFailure(message: error.message, details: error.details)
+        }
+        try await run(registry, workers: workers)
+        logger.info("ended")
+    }
+
+    /// One worker per processor of the affinity mask; more workers than processors share them.
+    private func processors() -> [Int?] {
+        let allowed = Machine.allowedProcessors()
+        switch settings.workers {
+        case .auto: return allowed.prefix(Limits.workerCountMax).map { $0 }
+        case .count(let count): return (0..<count).map { allowed[$0 % allowed.count] }
+        }
+    }
+
+    private func run(_ registry: Registry, workers: Workers) async throws {
+        // Services end in reverse order: the admin API answers while the registry drains.
+        let group = ServiceGroup(
+            configuration: ServiceGroupConfiguration(
+                services: [
+                    .init(
+                        service: AdminServer(
+                            address: admin, token: token, backend: registry,
+                            logger: Logger(label: "weir.admin"))),
+                    .init(
+                        service: RegistryService(
+                            registry: registry, drainTimeoutSeconds: settings.drainTimeoutSeconds)),
+                ],
+                logger: quietLogger))
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { await handleSignals(registry, group) }
+            tasks.addTask { await watchPorts(workers) }
+            defer { tasks.cancelAll() }
+            do {
+                try await group.run()
+            } catch {
+                throw CommandFailure(message: "\(error)")
+            }
+        }
+    }
+
+    private func handleSignals(_ registry: Registry, _ group: ServiceGroup) async {
+        var isEnding = false
+        for await signal in await UnixSignalsSequence(trapping: .sighup, .sigterm, .sigint) {
+            switch signal {
+            case .sighup:
+                await reload(registry)
+            default:
+                if isEnding {
+                    logger.warning("ended at once by a second signal; live flows are reset")
+                    exit(EXIT_SUCCESS)
+                }
+                isEnding = true
+                logger.info(
+                    "draining for at most \(settings.drainTimeoutSeconds) s; a second signal ends at once")
+                await group.triggerGracefulShutdown()
+            }
+        }
+    }
+
+    /// Applies the file again. Whatever is wrong with it, the running configuration stays.
+    private func reload(_ registry: Registry) async {
+        let path = options.configurationPath
+        do throws(CommandFailure) {
+            let text = try FileText.read(path)
+            do throws(ControlError) {
+                let response = try await registry.reload(text, fileName: path)
+                for warning in response.warnings { logger.warning("\(warning)") }
+                logger.info("configuration applied", metadata: ["changes": "\(response.changes.count)"])
+            } catch {
+                logger.error("configuration refused, the running one stays: \(error.message)")
+                for detail in error.details { logger.error("\(detail)") }
+            }
+        } catch {
+            logger.error("configuration refused, the running one stays: \(error.message)")
+        }
+    }
+
+    // MARK: - Advice
+
+    private func adviseOnKernelSettings() {
+        let reuse = Machine.readSmallFile("/proc/sys/net/ipv4/tcp_tw_reuse")?
+            .trimmingCharacters(in: .whitespacesAndNewlines)
+        if let reuse, reuse != "1" {
+            logger.info(
+                "net.ipv4.tcp_tw_reuse is \(reuse): each target takes at most about \(Machine.ephemeralPortCount() / 60) short connections a second from one source address; 1 lifts that")
+        }
+    }
+
+    /// Says once when a source address has used more than half of its ports towards a target.
+    private func watchPorts(_ workers: Workers) async {
+        var isWarned = false
+        while (try? await Task.sleep(for: .seconds(10))) != nil {
+            let warnings = workers.portWarnings
+            if !warnings.isEmpty, !isWarned {
+                for warning in warnings { logger.warning("\(warning)") }
+            }
+            isWarned = !warnings.isEmpty
+        }
+    }
+
+    /// The service group tells of every step at info, which is ours to tell.
+    private var quietLogger: Logger {
+        var logger = logger
+        if logger.logLevel < .warning { logger.logLevel = .warning }
+        return logger
+    }
+}

@@ -1,0 +1,1 @@
+"""Real clients and real servers around a real Weir, all on loopback."""
