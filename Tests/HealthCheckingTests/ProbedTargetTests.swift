@@ -12,7 +12,10 @@ import Testing
 
     @Test func `a fault of ours leaves a healthy target healthy`() {
         var subject = ProbedTarget(target(1, Self.endpoint, HealthCheck()))
-        #expect(changes(of: &subject, by: [.success, Self.ours, Self.ours, Self.ours]) == [true, false, false, false])
+        #expect(
+            changes(of: &subject, by: [.success, Self.ours, Self.ours, Self.ours]) == [
+                true, false, false, false,
+            ])
         #expect(subject.machine.verdict == .healthy)
     }
 
@@ -32,7 +35,8 @@ import Testing
         let verdict = subject.machine.verdict
         let next = target(
             1, Self.endpoint,
-            HealthCheck(intervalSeconds: 7, timeoutSeconds: 3, healthyThresholdCount: 3, unhealthyThresholdCount: 4))
+            HealthCheck(
+                intervalSeconds: 7, timeoutSeconds: 3, healthyThresholdCount: 3, unhealthyThresholdCount: 4))
         #expect(subject.isSameQuestion(as: next))
         subject.adopt(next)
         #expect(subject.machine.verdict == verdict)
@@ -42,7 +46,8 @@ import Testing
     @Test func `new thresholds count from the verdict on`() {
         var subject = ProbedTarget(target(1, Self.endpoint, HealthCheck()))
         _ = subject.observe(.success)
-        subject.adopt(target(1, Self.endpoint, HealthCheck(healthyThresholdCount: 2, unhealthyThresholdCount: 3)))
+        subject.adopt(
+            target(1, Self.endpoint, HealthCheck(healthyThresholdCount: 2, unhealthyThresholdCount: 3)))
         #expect(
             changes(of: &subject, by: [Self.refused, Self.refused, Self.refused, .success, .success])
                 == [false, false, true, false, true])

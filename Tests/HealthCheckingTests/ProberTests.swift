@@ -13,7 +13,8 @@ import Testing
         HealthCheck(protocol: .udp, intervalSeconds: 300, timeoutSeconds: 1, datagram: probe)
     }
 
-    private static let ping = DatagramProbe(payload: Array("ping".utf8), expectation: .contains(Array("pong".utf8)))
+    private static let ping = DatagramProbe(
+        payload: Array("ping".utf8), expectation: .contains(Array("pong".utf8)))
 
     // MARK: Outcomes
 
@@ -39,7 +40,10 @@ import Testing
         lameDuckBody.lameDuck = LameDuck(bodyToken: "draining")
         let scripts: [(String, [ScriptedServer.Step], HealthCheck, ProbeOutcome)] = [
             ("200", [.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK")], Self.http, .success),
-            ("byte by byte", [.sendBytewise("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK")], Self.http, .success),
+            (
+                "byte by byte", [.sendBytewise("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK")], Self.http,
+                .success
+            ),
             ("503", [.send("HTTP/1.1 503 Busy\r\n\r\n")], Self.http, .failure(.statusMismatch(code: 503))),
             (
                 "garbage", [.send("220 mail ready\r\n"), .hold], Self.http,
@@ -56,8 +60,14 @@ import Testing
                 "stops within the header", [.sendBytewise("HTTP/1.1 2"), .hold], Self.http,
                 .failure(.timedOut(.receivingAnswer, byteCountReceived: 10))
             ),
-            ("lame duck by header", [.send("HTTP/1.1 200 OK\r\nx-drain: 1\r\n\r\n")], lameDuckHeader, .lameDuck),
-            ("lame duck by body", [.sendBytewise("HTTP/1.0 200 OK\r\n\r\nnow draining")], lameDuckBody, .lameDuck),
+            (
+                "lame duck by header", [.send("HTTP/1.1 200 OK\r\nx-drain: 1\r\n\r\n")], lameDuckHeader,
+                .lameDuck
+            ),
+            (
+                "lame duck by body", [.sendBytewise("HTTP/1.0 200 OK\r\n\r\nnow draining")], lameDuckBody,
+                .lameDuck
+            ),
             ("no lame duck", [.sendBytewise("HTTP/1.0 200 OK\r\n\r\nserving")], lameDuckBody, .success),
         ]
         let servers = try scripts.map { try ScriptedServer([.readRequest] + $0.1) }
@@ -72,13 +82,17 @@ import Testing
 
     @Test func `each way to answer UDP has its own outcome`() throws {
         let dead = try DeadPort(.udp)
-        let good = try DatagramServer { request in request == Array("ping".utf8) ? [Array("a pong".utf8)] : [] }
+        let good = try DatagramServer { request in request == Array("ping".utf8) ? [Array("a pong".utf8)] : []
+        }
         let late = try DatagramServer { _ in [Array("old news".utf8), [], Array("pong".utf8)] }
         let wrong = try DatagramServer { request in [request] }
         let silent = try DatagramServer { _ in [] }
         let dns = try DatagramServer { query in [Array(query[..<2]) + [0x80, 5] + Array(query[4...])] }
         let ntp = try DatagramServer { query in
-            [[0x24, 2] + [UInt8](repeating: 0, count: 22) + query[40..<48] + [UInt8](repeating: 0, count: 16)]
+            [
+                [0x24, 2] + [UInt8](repeating: 0, count: 22) + query[40..<48]
+                    + [UInt8](repeating: 0, count: 16)
+            ]
         }
         try expect([
             ("answers", good.endpoint, Self.udp(Self.ping), .success),

@@ -65,7 +65,8 @@ final class ScriptedServer: Sendable {
             _ = Glibc.send(connection, bytes, bytes.count, Int32(MSG_NOSIGNAL))
         case .sendBytewise(let text):
             var isOn: Int32 = 1
-            setsockopt(connection, Int32(IPPROTO_TCP), TCP_NODELAY, &isOn, socklen_t(MemoryLayout<Int32>.size))
+            setsockopt(
+                connection, Int32(IPPROTO_TCP), TCP_NODELAY, &isOn, socklen_t(MemoryLayout<Int32>.size))
             for byte in text.utf8 { _ = Glibc.send(connection, [byte], 1, Int32(MSG_NOSIGNAL)) }
         case .hold:
             var byte: UInt8 = 0
