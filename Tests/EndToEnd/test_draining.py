@@ -163,6 +163,22 @@ def test_a_udp_flow_stays_until_the_delay_is_over_and_then_moves(edge, serve):
         eventually(lambda: exchange(client, b"moved?").split()[0].decode() == other, 15)
 
 
+def test_not_one_new_udp_flow_after_the_command_returned(edge, serve):
+    servers = {
+        name: serve(UDPServer(lambda data, peer, server: server.name.encode() + b" " + data, name))
+        for name in ("one", "two")
+    }
+    weir, entrance = edge(servers.values(), protocol="UDP", attributes=delay(300))
+    for drained in ("one", "two", "one"):
+        weir.cli("targets", "deregister", "web", servers[drained].target)
+        names = set()
+        for _ in range(100):
+            with udp_client(entrance) as client:
+                names.add(exchange(client, b"new").split()[0].decode())
+        assert drained not in names
+        weir.cli("targets", "register", "web", servers[drained].target)
+
+
 def test_the_last_target_may_leave(edge, greeters):
     (one,) = greeters(1)
     weir, entrance = edge([one])

@@ -11,7 +11,7 @@ import pytest
 
 from harness.clients import Hammer, ask, connect
 from harness.servers import (
-    TCPServer, UDPServer, dnsmasq, greeting, http_server, receive_all, receive_line, reset,
+    FullBacklog, TCPServer, UDPServer, dnsmasq, greeting, http_server, receive_all, receive_line, reset,
 )
 from harness.waiting import eventually
 from harness.weir import ALONE, FAST_CHECK, NO_CHECK, configuration, group, listener
@@ -60,28 +60,6 @@ def byte_by_byte(connection, server):
         connection.sendall(bytes([byte]))
         # Slower than any timeout that the test sets, and never silent for long.
         time.sleep(0.2)
-
-
-class FullBacklog:
-    """A listener whose accept queue is full, so that connection attempts are left without an answer."""
-
-    def __init__(self):
-        self._listener = socket.socket()
-        self._listener.bind(("127.0.0.1", 0))
-        self._listener.listen(0)
-        self.port = self._listener.getsockname()[1]
-        self._fillers = []
-        for _ in range(4):
-            filler = socket.socket()
-            filler.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                filler.connect(("127.0.0.1", self.port))
-            self._fillers.append(filler)
-
-    def stop(self):
-        for filler in self._fillers:
-            filler.close()
-        self._listener.close()
 
 
 def test_each_failure_has_its_own_reason_and_sentence(make_weir, serve, directory, port):

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pwd
+import random
 import signal
 import socket
 import stat
@@ -12,8 +13,8 @@ import time
 import pytest
 import yaml
 
-from harness.clients import Hammer, ask, connect
-from harness.servers import receive_line
+from harness.clients import Hammer, ask, connect, exchange, udp_client
+from harness.servers import UDPServer, receive_line
 from harness.waiting import eventually
 from harness.weir import ALONE, configuration, group, listener
 
@@ -145,6 +146,16 @@ def test_an_address_of_another_machine_offers_freebind(make_weir, greeters, port
     assert weir.api("/v1/load-balancers/edge")["addresses"] == ["192.0.2.7"]
 
 
+@pytest.mark.parametrize("processors, count", [("0", 1), ("0,1", 2)])
+def test_one_worker_per_allowed_processor(edge, processors, count):
+    if not {int(p) for p in processors.split(",")} <= os.sched_getaffinity(0):
+        pytest.skip("this machine has other processors")
+    weir, entrance, _ = edge(1, start=False, workers="auto")
+    weir.start(prefix=["taskset", "--cpu-list", processors])
+    assert weir.api("/v1/status")["worker_count"] == count
+    assert ask(entrance) == "one"
+
+
 def test_the_admin_socket_is_private(edge):
     weir, _, _ = edge()
     assert stat.S_IMODE(os.stat(weir.socket_path).st_mode) == 0o600
@@ -185,6 +196,58 @@ def test_reloading_under_load_fails_no_connection(edge, greeters, port):
         assert weir.process.pid == pid
     assert hammer.errors == []
     assert config["load_balancers"][0]["listeners"][0]["port"] == entrance
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_no_order_of_changes_loses_a_connection(edge, greeters, port, seed):
+    """Targets come and go, weights and listeners change, all under load; one target always stays."""
+    weir, entrance, servers = edge(4)
+    generator = random.Random(seed)
+    extra = port()
+    with connect(entrance) as live, Hammer(entrance) as hammer:
+        receive_line(live)
+        begin = time.monotonic()
+        while time.monotonic() - begin < 6:
+            target = generator.choice(servers[1:]).target
+            match generator.randrange(5):
+                case 0:
+                    weir.cli("targets", "deregister", "web", target, check=False)
+                case 1:
+                    weir.cli("targets", "register", "web", target, "--weight", generator.randrange(4))
+                case 2:
+                    # A different set each time, and the listener beside the loaded one comes or goes.
+                    listeners = [listener(entrance, "web")] + [listener(extra, "web")] * generator.randrange(2)
+                    some = [servers[0], *generator.sample(servers[1:], generator.randrange(4))]
+                    weir.reload(configuration([group("web", [s.target for s in some])], listeners))
+                case 3:
+                    weir.cli("status", "--output", "json")
+                case 4:
+                    weir.api("/v1/flows")
+        # The live flow may have been on a target that the file no longer lists: it drains, and lives.
+        assert is_alive(live)
+        hammer.wait_for(100, since=time.monotonic())
+    assert hammer.errors == []
+    assert "rror" not in weir.log().replace("error_count", "")
+
+
+def test_live_datagram_flows_outlive_a_reload(make_weir, serve, port):
+    one, two = serve(UDPServer()), serve(UDPServer())
+    entrance, extra = port(), port()
+    config = configuration([group("dns", [one.target], "UDP")], [listener(entrance, "dns", "UDP")])
+    weir = make_weir(config)
+    with udp_client(entrance) as client:
+        for turn in range(5):
+            # The file lists another target and another listener each time.
+            groups = [group("dns", [one.target, two.target][: 1 + turn % 2], "UDP")]
+            ports = [entrance, extra][: 1 + turn % 2]
+            weir.reload(configuration(groups, [listener(p, "dns", "UDP") for p in ports]))
+            for number in range(50):
+                message = b"%d/%d" % (turn, number)
+                assert exchange(client, message) == message
+            eventually(lambda: len(weir.api("/v1/listeners")) == len(ports))
+    assert len(two.received) == 0
+    assert weir.statistics()["new_flow_count_udp"] == 1
 
 
 def is_refused(entrance):

@@ -12,7 +12,7 @@ import pytest
 
 from harness.clients import Hammer, ask, connect, is_reset
 from harness.servers import (
-    TCPServer, greeter_process, greeting, nginx, receive_all, receive_line, redis, reset,
+    FullBacklog, TCPServer, greeter_process, greeting, nginx, receive_all, receive_line, redis, reset,
 )
 from harness.waiting import eventually
 from harness.weir import configuration, group, listener
@@ -206,6 +206,19 @@ def test_a_reset_by_the_target_reaches_the_client_as_a_reset(edge, serve):
 
 # Targets that fail
 
+def test_a_client_that_sent_and_left_before_its_target_was_found(edge, serve, greeters):
+    """Its bytes and its end wait, and reach the target that takes the flow in the end."""
+    received = []
+    server = serve(TCPServer(lambda connection, server: received.append(receive_all(connection))))
+    _, entrance = edge([serve(FullBacklog()), server], connect_timeout=1)
+    for number in range(6):
+        client = connect(entrance)
+        client.sendall(b"message %d" % number)
+        client.close()
+    eventually(lambda: len(received) == 6)
+    assert sorted(received) == [b"message %d" % number for number in range(6)]
+
+
 def test_a_refusing_target_costs_no_client_its_connection(edge, greeters, port):
     (server,) = greeters(1)
     weir, entrance = edge([server, f"127.0.0.1:{port()}", f"127.0.0.1:{port()}"])
@@ -227,6 +240,23 @@ def test_connect_attempts_are_bounded(edge, port):
     weir, entrance = edge([f"127.0.0.1:{port()}" for _ in range(5)], connect_attempts=2)
     assert is_reset(entrance)
     eventually(lambda: weir.statistics()["target_connection_error_count"] == 2)
+
+
+def test_a_target_that_does_not_answer_is_given_up_after_the_connect_timeout(edge, serve, greeters):
+    (server,) = greeters(1)
+    weir, entrance = edge([server, serve(FullBacklog())], connect_timeout=1)
+    begin = time.monotonic()
+    assert [ask(entrance) for _ in range(6)] == ["one"] * 6
+    assert time.monotonic() - begin < 9
+    assert weir.targets("web")[server.port]["statistics"]["new_flow_count_tcp"] == 6
+
+
+def test_a_client_that_leaves_while_its_target_is_sought(edge, serve):
+    weir, entrance = edge([serve(FullBacklog())], connect_timeout=2)
+    for _ in range(20):
+        reset(connect(entrance))
+    eventually(lambda: weir.active_tcp_count() == 0)
+    assert weir.statistics()["new_flow_count_tcp"] == 20
 
 
 def test_a_group_without_targets_resets_the_client(edge):

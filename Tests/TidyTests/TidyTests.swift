@@ -87,9 +87,6 @@ import Testing
             name: "public", pattern: #"\bpublic\b|\bopen (class|func|var)\b"#, allowed: [],
             reason: "this is one package; package access is enough"),
         Rule(
-            name: "@testable", pattern: #"@testable"#, allowed: [],
-            reason: "tests go through the package interface"),
-        Rule(
             name: "blocking sleep", pattern: #"\b(Thread\.sleep|usleep|nanosleep)\b|(^|[^\w.])sleep\("#,
             allowed: [], reason: "wait for an event or a deadline"),
     ]

@@ -106,6 +106,29 @@ class TCPServer:
         self._thread.join(5)
 
 
+class FullBacklog:
+    """A listener whose accept queue is full, so that connection attempts are left without an answer."""
+
+    def __init__(self):
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(0)
+        self.port = self._listener.getsockname()[1]
+        self.target = f"127.0.0.1:{self.port}"
+        self._fillers = []
+        for _ in range(4):
+            filler = socket.socket()
+            filler.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                filler.connect(("127.0.0.1", self.port))
+            self._fillers.append(filler)
+
+    def stop(self):
+        for filler in self._fillers:
+            filler.close()
+        self._listener.close()
+
+
 def greeting(connection, server):
     """Says its name at once, then answers every byte with the same."""
     connection.sendall(server.name.encode() + b"\n")

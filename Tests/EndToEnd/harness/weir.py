@@ -98,8 +98,10 @@ class Weir:
         self.write_text(yaml.dump(config, Dumper=_Dumper, sort_keys=False))
 
     def write_text(self, text):
-        with open(self.config_path, "w") as file:
+        """Replaced in one step: the process may be reading the file."""
+        with open(self.config_path + ".new", "w") as file:
             file.write(text)
+        os.replace(self.config_path + ".new", self.config_path)
 
     def launch(self, *arguments, prefix=()):
         """Starts the process, behind the words of `prefix`, without waiting for it to serve."""
