@@ -98,8 +98,8 @@ int weir_datagram_batch_receive(
             .msg_controllen = sizeof batch->controls[index],
         };
     }
-    int received =
-        (int)WEIR_RESULT(WEIR_CALL_RECEIVE_DATAGRAMS, recvmmsg(fd, batch->messages, count, MSG_DONTWAIT, NULL));
+    int received = (int)WEIR_RESULT_UNINTERRUPTED(
+        WEIR_CALL_RECEIVE_DATAGRAMS, recvmmsg(fd, batch->messages, count, MSG_DONTWAIT, NULL));
     for (int index = 0; index < received; index++) {
         struct msghdr *message = &batch->messages[index].msg_hdr;
         datagrams[index] = (struct weir_datagram){
@@ -164,7 +164,7 @@ int weir_datagram_batch_send(
             .msg_controllen = used,
         };
     }
-    return (int)WEIR_RESULT(WEIR_CALL_SEND_DATAGRAMS, sendmmsg(fd, messages, count, MSG_NOSIGNAL));
+    return (int)WEIR_RESULT_UNINTERRUPTED(WEIR_CALL_SEND_DATAGRAMS, sendmmsg(fd, messages, count, MSG_NOSIGNAL));
 }
 
 int weir_datagram_batch_send_singly(
@@ -191,7 +191,7 @@ int weir_datagram_batch_send_singly(
                 .msg_control = used > 0 ? &control : NULL,
                 .msg_controllen = used,
             };
-            long result = WEIR_RESULT(WEIR_CALL_SEND_DATAGRAMS, sendmsg(fd, &message, MSG_NOSIGNAL));
+            long result = WEIR_RESULT_UNINTERRUPTED(WEIR_CALL_SEND_DATAGRAMS, sendmsg(fd, &message, MSG_NOSIGNAL));
             if (result < 0) return sent > 0 ? sent : (int)result;
             sent++;
             bytes += size;

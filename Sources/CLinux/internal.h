@@ -31,6 +31,17 @@ void weir_fault_count_descriptors(int change);
     })
 #endif
 
+// The same for calls that move bytes: a signal is no failure, and taking it for "would block" would lose an
+// edge-triggered event for good.
+#define WEIR_RESULT_UNINTERRUPTED(call, expression)                                            \
+    ({                                                                                         \
+        long uninterrupted_;                                                                   \
+        do {                                                                                   \
+            uninterrupted_ = WEIR_RESULT(call, expression);                                    \
+        } while (uninterrupted_ == -EINTR);                                                    \
+        uninterrupted_;                                                                        \
+    })
+
 union weir_sockaddr {
     struct sockaddr any;
     struct sockaddr_in v4;

@@ -43,7 +43,7 @@ int weir_listen(int fd, int backlog) {
 int weir_accept(int fd, struct weir_endpoint *peer) {
     union weir_sockaddr address;
     socklen_t length = sizeof address;
-    int accepted = (int)WEIR_RESULT(
+    int accepted = (int)WEIR_RESULT_UNINTERRUPTED(
         WEIR_CALL_ACCEPT, accept4(fd, &address.any, &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (accepted >= 0) {
         weir_fault_count_descriptors(1);
@@ -122,11 +122,11 @@ int weir_close_with_reset(int fd) {
 }
 
 long weir_receive(int fd, void *buffer, size_t count) {
-    return WEIR_RESULT(WEIR_CALL_RECEIVE, recv(fd, buffer, count, 0));
+    return WEIR_RESULT_UNINTERRUPTED(WEIR_CALL_RECEIVE, recv(fd, buffer, count, 0));
 }
 
 long weir_send(int fd, const void *buffer, size_t count) {
-    return WEIR_RESULT(WEIR_CALL_SEND, send(fd, buffer, count, MSG_NOSIGNAL));
+    return WEIR_RESULT_UNINTERRUPTED(WEIR_CALL_SEND, send(fd, buffer, count, MSG_NOSIGNAL));
 }
 
 long weir_read(int fd, void *buffer, size_t count) {
@@ -153,7 +153,7 @@ int weir_pipe(int *read_end, int *write_end, int capacity) {
 }
 
 long weir_splice(int from, int to, size_t count) {
-    return WEIR_RESULT(
+    return WEIR_RESULT_UNINTERRUPTED(
         WEIR_CALL_SPLICE, splice(from, NULL, to, NULL, count, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
 }
 

@@ -68,7 +68,7 @@ package struct DatagramBatch: ~Copyable {
             batch, socket.rawValue, datagrams, UInt32(min(countMax, capacity)))
         guard result >= 0 else {
             let errno = Errno(-result)
-            return errno == .wouldBlock || errno.rawValue == 4 ? .wouldBlock : .failed(errno)
+            return errno == .wouldBlock ? .wouldBlock : .failed(errno)
         }
         count = Int(result)
         return result == 0 ? .wouldBlock : .moved(count)
@@ -93,7 +93,7 @@ package struct DatagramBatch: ~Copyable {
         }
         if result > 0 { return .moved(Int(result)) }
         let errno = Errno(-result)
-        return result == 0 || errno == .wouldBlock || errno.rawValue == 4 ? .wouldBlock : .failed(errno)
+        return result == 0 || errno == .wouldBlock ? .wouldBlock : .failed(errno)
     }
 
     /// Sends each piece of one run by itself, where the path refuses segmentation; `moved` counts datagrams.
@@ -106,7 +106,7 @@ package struct DatagramBatch: ~Copyable {
         }
         if result > 0 { return .moved(Int(result)) }
         let errno = Errno(-result)
-        return result == 0 || errno == .wouldBlock || errno.rawValue == 4 ? .wouldBlock : .failed(errno)
+        return result == 0 || errno == .wouldBlock ? .wouldBlock : .failed(errno)
     }
 
     /// Lays down a run at `index`; the C side refuses ranges outside of the batch.

@@ -151,8 +151,7 @@ extension Descriptor {
         if result > 0 { return .moved(result) }
         if result == 0 { return zero }
         let errno = Errno(Int32(truncatingIfNeeded: -result))
-        // EINTR (4) cannot last: the next event or turn tries again.
-        return errno == .wouldBlock || errno.rawValue == 4 ? .wouldBlock : .failed(errno)
+        return errno == .wouldBlock ? .wouldBlock : .failed(errno)
     }
 }
 

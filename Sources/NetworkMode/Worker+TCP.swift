@@ -27,7 +27,10 @@ extension Worker {
             case .wouldBlock:
                 return
             case .exhausted:
-                guard refuseOne(from: listener) else {
+                switch refuseOne(from: listener) {
+                case .refused: continue
+                case .queueIsEmpty: return
+                case .impossible:
                     pauseListener(position, at: now)
                     return
                 }
@@ -83,25 +86,38 @@ extension Worker {
         client.closeWithReset()
     }
 
+    private enum Refusal {
+        case refused
+        case queueIsEmpty
+        /// The spare descriptor is gone too.
+        case impossible
+    }
+
     /// Out of descriptors, the queue could never be emptied and its event would spin: the spare one makes
-    /// room to take a connection and reset it. False when not even that is possible.
-    private mutating func refuseOne(from listener: ServedListener) -> Bool {
+    /// room to take a connection and reset it.
+    private mutating func refuseOne(from listener: ServedListener) -> Refusal {
         guard spareDescriptor.isOpen else {
             openSpareDescriptor()
-            return false
+            return .impossible
         }
         spareDescriptor.close()
         spareDescriptor = .none
-        var isRefused = false
-        if case .accepted(let client, _) = listener.socket.accept() {
+        defer { openSpareDescriptor() }
+        switch listener.socket.accept() {
+        case .accepted(let client, _):
             shed(client, .shedDescriptors, listener: listener.binding.number)
-            isRefused = true
+            return .refused
+        case .skipped:
+            return .refused
+        case .wouldBlock:
+            return .queueIsEmpty
+        case .exhausted, .failed:
+            return .impossible
         }
-        openSpareDescriptor()
-        return isRefused
     }
 
     mutating func openSpareDescriptor() {
+        guard !spareDescriptor.isOpen else { return }
         if let descriptor = try? Descriptor.socket(.udp, .v4) { spareDescriptor = descriptor }
     }
 
@@ -346,7 +362,10 @@ extension Worker {
                 let isLast = isUp ? flows[slot].down.transfer.isDone : flows[slot].up.transfer.isDone
                 if isUp, !flows[slot].down.transfer.hasSourceEnded { flows[slot].closesTargetFirst = true }
                 // After the other direction's end the closes that follow say the same as a shutdown.
-                if !isLast { _ = sink.shutdownWrite() }
+                if !isLast, sink.shutdownWrite() != nil {
+                    // Not connected any more: the sink was reset and its event is on its way.
+                    ending = isUp ? .targetReset : .clientReset
+                }
                 lane.transfer.didFinish()
             case .wait, .done:
                 break steps
