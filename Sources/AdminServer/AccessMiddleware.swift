@@ -1,7 +1,7 @@
 // Who may ask: the bearer token, the wait after wrong ones, and browsers that were led here.
 //
 // Without a token only this machine can connect, but its browsers can too, on behalf of any page they show.
-// So a request must name this server by an address (a page's own domain name, rebound to 127.0.0.1, does not),
+// So a request must name this server by an address (a page's own domain name, rebound to 127.0.0.1, is none)
 // and a change must come as JSON, which a page cannot send across origins without asking first.
 
 import AdminModel
@@ -57,7 +57,8 @@ final class AccessMiddleware: RouterMiddleware {
         case .wrong:
             limiter.withLock { $0.recordFailure(of: peer, atSeconds: now) }
             logger.debug("refused a wrong admin token", metadata: ["peer": "\(peer)"])
-            throw unauthorized("The token is not the one of this server. Compare it with the server's token_file.")
+            throw unauthorized(
+                "The token is not the one of this server. Compare it with the server's token_file.")
         }
     }
 
@@ -79,7 +80,8 @@ final class AccessMiddleware: RouterMiddleware {
         else {
             throw RequestRefusal(
                 .forbidden, code: "AccessDenied",
-                message: "Host \"\(authority)\" is no address of this server. Name it by its IP address or localhost.")
+                message: "Host \"\(authority)\" is no address of this server. "
+                    + "Name it by its IP address or localhost.")
         }
     }
 
@@ -89,7 +91,8 @@ final class AccessMiddleware: RouterMiddleware {
         guard mediaType.trimmingCharacters(in: .whitespaces).lowercased() == "application/json" else {
             throw RequestRefusal(
                 .unsupportedMediaType, code: "UnsupportedMediaType",
-                message: "Content-Type \"\(type)\" is not taken. Send JSON with \"Content-Type: application/json\".")
+                message: "Content-Type \"\(type)\" is not taken. "
+                    + "Send JSON with \"Content-Type: application/json\".")
         }
     }
 }

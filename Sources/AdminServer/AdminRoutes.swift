@@ -150,7 +150,8 @@ extension AdminRequestContext {
 extension Request {
     func queryArgument(_ name: String) throws -> String {
         guard let value = uri.queryParameters[name[...]], !value.isEmpty else {
-            throw RequestRefusal.invalid("The query argument \"\(name)\" is missing. Add ?\(name)=… to the address.")
+            throw RequestRefusal.invalid(
+                "The query argument \"\(name)\" is missing. Add ?\(name)=… to the address.")
         }
         return String(value)
     }

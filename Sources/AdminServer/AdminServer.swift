@@ -1,4 +1,4 @@
-// The admin API as a service: binds its address, serves until graceful shutdown, leaves no socket file behind.
+// The admin API as a service: binds its address, serves until graceful shutdown, leaves no file behind.
 //
 // Runs on one event loop thread of its own, so that a busy admin API takes no time from anything else.
 

@@ -16,7 +16,8 @@ package enum AdminServerError: Error, Sendable, Equatable, CustomStringConvertib
         case let error as AdminServerError: error
         case let error as IOError where error.errnoCode == EADDRINUSE:
             .cannotListen(on: address, cause: "the address is in use (EADDRINUSE)")
-        case let error as IOError: .cannotListen(on: address, cause: String(cString: strerror(error.errnoCode)))
+        case let error as IOError:
+            .cannotListen(on: address, cause: String(cString: strerror(error.errnoCode)))
         default: .cannotListen(on: address, cause: "\(error)")
         }
     }

@@ -67,7 +67,8 @@ struct FailureLimiter: Sendable {
         if isFull, debts[peer] == nil {
             sharedDebt.clearsAtSeconds = max(sharedDebt.clearsAtSeconds, now) + Self.refill
         } else {
-            debts[peer, default: Debt()].clearsAtSeconds = max(debts[peer]?.clearsAtSeconds ?? 0, now) + Self.refill
+            debts[peer, default: Debt()].clearsAtSeconds =
+                max(debts[peer]?.clearsAtSeconds ?? 0, now) + Self.refill
         }
     }
 

@@ -1,7 +1,7 @@
 // The outermost layer: every error becomes an ErrorReport, every body has a size and a deadline.
 //
-// Hummingbird reads what a handler leaves of a body before it takes the next request. So the deadline of a body
-// that nobody wants stays armed after the refusal, or a client could keep the connection busy for ever.
+// Hummingbird reads what a handler leaves of a body before it takes the next request. So the deadline of a
+// body that nobody wants stays armed after the refusal, or a client could keep the connection busy for ever.
 
 import AdminModel
 import ControlPlane
@@ -22,7 +22,8 @@ struct ErrorMiddleware: RouterMiddleware {
             let refusal = refusal(for: error, request: request)
             logAnswer(to: request, status: refusal.status, context: context)
             if refusal.status == .internalServerError {
-                context.logger.error("an admin request failed", metadata: ["error": "\(refusal.report.message)"])
+                context.logger.error(
+                    "an admin request failed", metadata: ["error": "\(refusal.report.message)"])
             }
             return try refusal.response()
         }
@@ -37,10 +38,12 @@ struct ErrorMiddleware: RouterMiddleware {
         case let error as any HTTPResponseError where error.status == .notFound:
             return .unknownPath(request.uri.path)
         case let error as any HTTPResponseError:
-            return RequestRefusal(error.status, code: "ValidationError", message: "The request is not understood.")
+            return RequestRefusal(
+                error.status, code: "ValidationError", message: "The request is not understood.")
         default:
             return RequestRefusal(
-                .internalServerError, code: "InternalFailure", message: "The request failed in the server: \(error).")
+                .internalServerError, code: "InternalFailure",
+                message: "The request failed in the server: \(error).")
         }
     }
 
@@ -48,7 +51,8 @@ struct ErrorMiddleware: RouterMiddleware {
         context.logger.debug(
             "admin request",
             metadata: [
-                "method": "\(request.method.rawValue)", "path": "\(request.uri.path)", "status": "\(status.code)",
+                "method": "\(request.method.rawValue)", "path": "\(request.uri.path)",
+                "status": "\(status.code)",
                 "peer": "\(context.peer)",
             ])
     }

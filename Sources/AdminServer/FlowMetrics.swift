@@ -29,7 +29,7 @@ struct FlowMetrics {
             samples(rows, label: "transport") { [("tcp", $0.newFlowCountTcp), ("udp", $0.newFlowCountUdp)] })
         text.family(
             "\(prefix)_rejected_flows_total", .counter,
-            help: "RejectedFlowCount by \(place): new flows refused for lack of room, descriptors or targets.",
+            help: "RejectedFlowCount by \(place): new flows refused for lack of room, descriptors, targets.",
             samples(rows, \.rejectedFlowCount))
     }
 
@@ -62,8 +62,8 @@ struct FlowMetrics {
                     ("elb", $0.tcpElbResetCount),
                 ]
             })
-        // For a single target the pattern would give "target_target", and without the repetition the name of the
-        // load balancers' family.
+        // For a single target the pattern would give "target_target", and without the repetition the name of
+        // the load balancers' family.
         let name =
             prefix == "weir_target"
             ? "weir_target_failed_connections_total" : "\(prefix)_target_connection_errors_total"

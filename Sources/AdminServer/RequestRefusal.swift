@@ -23,7 +23,8 @@ struct RequestRefusal: Error {
             case .failed: .internalServerError
             }
         self.init(
-            status, code: error.code, message: error.message, details: error.details.isEmpty ? nil : error.details)
+            status, code: error.code, message: error.message,
+            details: error.details.isEmpty ? nil : error.details)
     }
 
     static func unknownPath(_ path: String) -> RequestRefusal {
@@ -32,7 +33,9 @@ struct RequestRefusal: Error {
             message: "There is nothing at \(path). The admin API begins at /v1/status.")
     }
 
-    static func methodNotAllowed(_ method: HTTPRequest.Method, path: String, allowed: [String]) -> RequestRefusal {
+    static func methodNotAllowed(
+        _ method: HTTPRequest.Method, path: String, allowed: [String]
+    ) -> RequestRefusal {
         var refusal = RequestRefusal(
             .methodNotAllowed, code: "MethodNotAllowed",
             message: "\(path) does not take \(method.rawValue). Use \(allowed.joined(separator: " or ")).")

@@ -1,7 +1,7 @@
 // /metrics from a status report: a pure function.
 //
-// The same flow is counted at its load balancer, listener, group and target, so each level has names of its own
-// (weir_…, weir_listener_…, weir_target_group_…, weir_target_…): a sum over one name counts each flow once.
+// The same flow is counted at its load balancer, listener, group and target, so each level has names of its
+// own (weir_…, weir_listener_…, weir_target_group_…, weir_target_…): a sum over one name counts a flow once.
 // HELP names the CloudWatch metric. Labels are bounded by the configuration.
 
 import AdminModel
@@ -101,11 +101,13 @@ package enum StatusMetrics {
     private static func writeTargets(_ groups: [TargetGroupDescription], to text: inout PrometheusText) {
         let targets = groups.flatMap { group in group.targets.map { (labels(of: $0, in: group), $0) } }
         text.family(
-            "weir_target_health", .gauge, help: "1 for the state that the target is in, 0 for each other state.",
+            "weir_target_health", .gauge,
+            help: "1 for the state that the target is in, 0 for each other state.",
             targets.flatMap { labels, target in
                 TargetHealthState.allCases.map { state in
                     Sample(
-                        labels + [Label("state", state.rawValue)], target.health.state == state.rawValue ? 1 : 0)
+                        labels + [Label("state", state.rawValue)],
+                        target.health.state == state.rawValue ? 1 : 0)
                 }
             })
         text.family(
@@ -119,7 +121,8 @@ package enum StatusMetrics {
             })
         text.family(
             "weir_target_weight", .gauge, help: "The target's weight.", targets.map { Sample($0, $1.weight) })
-        FlowMetrics(prefix: "weir_target", place: "target").write(targets.map { ($0, $1.statistics) }, to: &text)
+        FlowMetrics(prefix: "weir_target", place: "target").write(
+            targets.map { ($0, $1.statistics) }, to: &text)
     }
 
     private static func labels(of target: TargetDescription, in group: TargetGroupDescription) -> [Label] {

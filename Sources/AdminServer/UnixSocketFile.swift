@@ -1,8 +1,9 @@
-// The file of the admin server's Unix socket: mode 0600 from its first visible moment, never another process's.
+// The file of the admin server's Unix socket: mode 0600 from its first visible moment, and never the file of
+// another process.
 //
-// A socket gets its mode only after bind(2), and the process's umask is shared with every thread. So the socket is
-// bound inside a private directory (mode 0700) beside its place, gets its mode there, and is renamed into place,
-// which also replaces the stale file of a dead process without a gap. See unix(7).
+// A socket gets its mode only after bind(2), and the umask is shared with every thread. So it is bound inside a
+// private directory (mode 0700) beside its place, gets its mode there, and is renamed into place, which also
+// replaces the stale file of a dead process without a gap. See unix(7).
 
 import Foundation
 import NIOCore
@@ -19,11 +20,13 @@ struct UnixSocketFile: Sendable {
         // sun_path has room for 107 bytes and a terminating zero.
         let parent = (path as NSString).deletingLastPathComponent
         guard max(path.utf8.count, parent.utf8.count + "/.weir-XXXXXX/s".utf8.count) <= 107 else {
-            throw .cannotListen(on: .unix(path: path), cause: "the path is too long for a Unix socket (107 bytes)")
+            throw .cannotListen(
+                on: .unix(path: path), cause: "the path is too long for a Unix socket (107 bytes)")
         }
         try await refuseUnlessFree(path)
         guard let directory = makePrivateDirectory(in: parent) else {
-            throw .cannotListen(on: .unix(path: path), cause: "cannot write in \(parent): \(errorText(errno))")
+            throw .cannotListen(
+                on: .unix(path: path), cause: "cannot write in \(parent): \(errorText(errno))")
         }
         return UnixSocketFile(path: path, bindPath: "\(directory)/s", directory: directory)
     }
@@ -31,7 +34,8 @@ struct UnixSocketFile: Sendable {
     /// Makes the bound socket visible and returns its identity for `remove`.
     func publish() throws(AdminServerError) -> Identity {
         defer { rmdir(directory) }
-        guard chmod(bindPath, 0o600) == 0, rename(bindPath, path) == 0, let identity = Identity(path: path) else {
+        guard chmod(bindPath, 0o600) == 0, rename(bindPath, path) == 0, let identity = Identity(path: path)
+        else {
             let text = Self.errorText(errno)
             unlink(bindPath)
             throw .cannotListen(on: .unix(path: path), cause: text)
@@ -79,8 +83,9 @@ struct UnixSocketFile: Sendable {
             throw .cannotListen(on: .unix(path: path), cause: "a file that is not a socket exists there")
         }
         do {
-            let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connectTimeout(.seconds(1))
-            let channel = try await bootstrap.connect(unixDomainSocketPath: path).get()
+            let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .connectTimeout(.seconds(1))
+                .connect(unixDomainSocketPath: path).get()
             try? await channel.close()
         } catch let error as IOError where error.errnoCode == ECONNREFUSED || error.errnoCode == ENOENT {
             return

@@ -80,7 +80,8 @@ package struct ProbeSchedule: Sendable {
     ///
     /// The next probe comes within one new interval, but not sooner than a quarter of it after the last.
     package mutating func setInterval(
-        _ entry: Int, toSeconds seconds: Int, at now: Instant, using generator: inout some RandomNumberGenerator
+        _ entry: Int, toSeconds seconds: Int, at now: Instant,
+        using generator: inout some RandomNumberGenerator
     ) {
         let interval = Self.nanoseconds(seconds)
         entries[entry].intervalNanoseconds = interval

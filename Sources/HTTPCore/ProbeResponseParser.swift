@@ -62,7 +62,8 @@ package struct ProbeResponseParser: Sendable {
     ///   - isBodyWanted: False completes with the head.
     package init(keeping fieldNames: [String] = [], isBodyWanted: Bool = false) {
         self.isBodyWanted = isBodyWanted
-        keptFieldNames = fieldNames.map { Self.lowercased($0.utf8) } + [Self.contentLength, Self.transferEncoding]
+        keptFieldNames =
+            fieldNames.map { FieldSyntax.lowercased($0.utf8) } + [Self.contentLength, Self.transferEncoding]
     }
 
     package var state: State {
@@ -76,7 +77,7 @@ package struct ProbeResponseParser: Sendable {
 
     /// The values of a field that was asked for in `init`, one per line of the header, without outer whitespace.
     package func values(of name: String) -> [String] {
-        let wanted = Self.lowercased(name.utf8)
+        let wanted = FieldSyntax.lowercased(name.utf8)
         return keptFields.filter { $0.name == wanted }.map { String(decoding: $0.value, as: UTF8.self) }
     }
 
@@ -122,7 +123,9 @@ extension ProbeResponseParser {
             part = .malformed("its header has more than \(Limits.probeResponseByteCountMax) bytes")
             return
         }
-        if case .statusLine = part, line.count < Self.versionPrefix.count, byte != Self.versionPrefix[line.count] {
+        if case .statusLine = part, line.count < Self.versionPrefix.count,
+            byte != Self.versionPrefix[line.count]
+        {
             // A TLS record of type alert or handshake; RFC 8446 section 5.1.
             let isTLS = line.isEmpty && (byte == 0x15 || byte == 0x16)
             part = .malformed(isTLS ? "it speaks TLS" : "it does not begin with \"HTTP/1.\"")
@@ -133,7 +136,7 @@ extension ProbeResponseParser {
             return
         }
         let text = endLine()
-        if let wrong = text.first(where: { !Self.isFieldContent($0) }) {
+        if let wrong = text.first(where: { !FieldSyntax.isFieldContent($0) }) {
             part = .malformed("its header has a control character (\(wrong))")
         } else if case .statusLine = part {
             takeStatusLine(text)
@@ -151,8 +154,9 @@ extension ProbeResponseParser {
     /// `HTTP/1.1 200 OK`, of which the phrase may be missing.
     private mutating func takeStatusLine(_ text: [UInt8]) {
         let space = UInt8(ascii: " ")
-        guard text.count >= 12, text[7] == UInt8(ascii: "0") || text[7] == UInt8(ascii: "1"), text[8] == space,
-            text.count == 12 || text[12] == space, let code = Self.number(text[9..<12]), code >= 100
+        guard text.count >= 12, text[7] == UInt8(ascii: "0") || text[7] == UInt8(ascii: "1"),
+            text[8] == space,
+            text.count == 12 || text[12] == space, let code = FieldSyntax.number(text[9..<12]), code >= 100
         else {
             part = .malformed("its status line is not one of HTTP/1.0 or HTTP/1.1")
             return
@@ -168,21 +172,21 @@ extension ProbeResponseParser {
             headIsWhole()
             return
         }
-        if Self.isWhitespace(first) {
+        if FieldSyntax.isWhitespace(first) {
             continueField(text)
             return
         }
         guard let colon = text.firstIndex(of: UInt8(ascii: ":")), colon > 0,
-            text[..<colon].allSatisfy(Self.isTokenCharacter)
+            text[..<colon].allSatisfy(FieldSyntax.isTokenCharacter)
         else {
             part = .malformed("its header has a line that is no \"name: value\"")
             return
         }
         fieldCount += 1
-        let name = Self.lowercased(text[..<colon])
+        let name = FieldSyntax.lowercased(text[..<colon])
         isLastFieldKept = keptFieldNames.contains(name)
         if isLastFieldKept {
-            keptFields.append(Field(name: name, value: Array(Self.trimmed(text[(colon + 1)...]))))
+            keptFields.append(Field(name: name, value: Array(FieldSyntax.trimmed(text[(colon + 1)...]))))
         }
     }
 
@@ -194,7 +198,8 @@ extension ProbeResponseParser {
         }
         if isLastFieldKept, let last = keptFields.indices.last {
             keptFields[last].value = Array(
-                Self.trimmed((keptFields[last].value + [UInt8(ascii: " ")] + Self.trimmed(text[...]))[...]))
+                FieldSyntax.trimmed(
+                    (keptFields[last].value + [UInt8(ascii: " ")] + FieldSyntax.trimmed(text[...]))[...]))
         }
     }
 
@@ -219,12 +224,13 @@ extension ProbeResponseParser {
         if lineStatusCode == 204 || lineStatusCode == 304 { return .complete }
         let codings = listElements(of: Self.transferEncoding)
         if let last = codings.last {
-            return Self.lowercased(last) == Array("chunked".utf8) ? .chunkSize : .bodyUntilClose
+            return FieldSyntax.lowercased(last) == Array("chunked".utf8) ? .chunkSize : .bodyUntilClose
         }
         let lengths = listElements(of: Self.contentLength)
         guard let first = lengths.first else { return .bodyUntilClose }
         // The same length said twice is tolerated, as RFC 9112 section 6.3 allows.
-        guard let count = Self.number(first), lengths.allSatisfy({ Self.number($0) == count }) else {
+        guard let count = FieldSyntax.number(first), lengths.allSatisfy({ FieldSyntax.number($0) == count })
+        else {
             return .malformed("its Content-Length is no single number")
         }
         return count == 0 ? .complete : .countedBody(remainingByteCount: count)
@@ -233,7 +239,8 @@ extension ProbeResponseParser {
     /// The elements of a comma-separated field, over all its lines; empty when the field is absent.
     private func listElements(of name: [UInt8]) -> [ArraySlice<UInt8>] {
         keptFields.filter { $0.name == name }.flatMap { field in
-            field.value.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false).map(Self.trimmed)
+            field.value.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false).map(
+                FieldSyntax.trimmed)
         }
     }
 }
@@ -259,7 +266,9 @@ extension ProbeResponseParser {
         }
         guard byte == UInt8(ascii: "\n") else {
             line.append(byte)
-            if line.count > Self.chunkLineByteCountMax { part = .malformed("a chunk size of its body has no end") }
+            if line.count > Self.chunkLineByteCountMax {
+                part = .malformed("a chunk size of its body has no end")
+            }
             return
         }
         let text = endLine()
@@ -268,7 +277,7 @@ extension ProbeResponseParser {
             return
         }
         let digits = text.prefix { hexDigitValue($0) != nil }
-        let tail = text[digits.endIndex...].first { !Self.isWhitespace($0) }
+        let tail = text[digits.endIndex...].first { !FieldSyntax.isWhitespace($0) }
         // 15 hexadecimal digits fit a signed word.
         guard (1...15).contains(digits.count), tail == nil || tail == UInt8(ascii: ";") else {
             part = .malformed("a chunk size of its body is no hexadecimal number")
@@ -276,47 +285,5 @@ extension ProbeResponseParser {
         }
         let size = digits.reduce(0) { $0 << 4 | Int(hexDigitValue($1) ?? 0) }
         part = size == 0 ? .complete : .chunkData(remainingByteCount: size)
-    }
-}
-
-// MARK: - Characters
-
-extension ProbeResponseParser {
-    private static func isWhitespace(_ byte: UInt8) -> Bool {
-        byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t")
-    }
-
-    /// Visible ASCII, space, tab and the upper half (obs-text); RFC 9110 section 5.5.
-    private static func isFieldContent(_ byte: UInt8) -> Bool {
-        byte == UInt8(ascii: "\t") || (byte >= 0x20 && byte != 0x7F)
-    }
-
-    /// RFC 9110 section 5.6.2.
-    private static func isTokenCharacter(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "a")...UInt8(ascii: "z"):
-            true
-        default:
-            "!#$%&'*+-.^_`|~".utf8.contains(byte)
-        }
-    }
-
-    private static func lowercased(_ bytes: some Sequence<UInt8>) -> [UInt8] {
-        bytes.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 | 0x20 : $0 }
-    }
-
-    private static func trimmed(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
-        var bytes = bytes.drop(while: isWhitespace)
-        while let last = bytes.last, isWhitespace(last) { bytes.removeLast() }
-        return bytes
-    }
-
-    /// Decimal digits only, at most 18 of them, which fit a signed word.
-    private static func number(_ digits: ArraySlice<UInt8>) -> Int? {
-        guard (1...18).contains(digits.count),
-            digits.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) })
-        else { return nil }
-        return digits.reduce(0) { $0 * 10 + Int($1 - UInt8(ascii: "0")) }
     }
 }

@@ -14,9 +14,6 @@ struct ProberLoop: ~Copyable {
         static let probe: UInt8 = 1
     }
 
-    /// More start in the next turn: a long burst would be counted as latency of the probes it began with.
-    static let startsPerTurnMax = 32
-
     let epoll: EpollHandle
     let onReport: @Sendable (ProbeReport) -> Void
     var generator: SplitMix64
@@ -66,10 +63,9 @@ extension ProberLoop: TurnHandler {
     mutating func finishTurn(at now: Instant) -> Int? {
         readOn()
         while let slot = timeouts.popDue(at: now) { probeTimedOut(slot) }
-        for _ in 0..<Self.startsPerTurnMax {
-            guard !isStopped, let entry = schedule.start(at: now, using: &generator) else { break }
-            startProbe(of: entry)
-        }
+        // One start a turn: answers that came meanwhile are seen first, so that a burst of starts is not measured
+        // as latency of the probes it began with.
+        if !isStopped, let entry = schedule.start(at: now, using: &generator) { startProbe(of: entry) }
         if !unread.isEmpty { return 0 }
         let start = schedule.millisecondsUntilNext(from: now) ?? .max
         let timeout = timeouts.millisecondsUntilNext(from: now) ?? .max

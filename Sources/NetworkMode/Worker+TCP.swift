@@ -131,7 +131,7 @@ extension Worker {
                 counters.add(1, .activeTCPFlows, target: selection.target)
                 return true
             }
-            counters.add(1, .connectFailures, target: selection.target)
+            counters.add(1, .connectFailures, target: selection.target, listener: flow.listener)
         }
     }
 
@@ -211,7 +211,7 @@ extension Worker {
     /// The attempt failed: another target, or a reset for the client.
     private mutating func connectFailed(_ slot: Int, at now: Instant) {
         let target = flows[slot].targetNumber
-        counters.add(1, .connectFailures, target: target)
+        counters.add(1, .connectFailures, target: target, listener: flows[slot].listener)
         leaveTarget(slot)
         flows[slot].target.close()
         flows[slot].target = .none

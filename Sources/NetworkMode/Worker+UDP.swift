@@ -136,7 +136,7 @@ extension Worker {
                 return true
             }
             socket.close()
-            counters.add(1, .connectFailures, target: selection.target)
+            counters.add(1, .connectFailures, target: selection.target, listener: flow.listener)
         }
     }
 
@@ -161,7 +161,7 @@ extension Worker {
     /// The target answered with ICMP port unreachable: a sign of ill health, and another target for the flow.
     private mutating func targetRefused(_ slot: Int, at now: Instant) {
         let target = datagramFlows[slot].target
-        counters.add(1, .connectFailures, target: target)
+        counters.add(1, .connectFailures, target: target, listener: datagramFlows[slot].listener)
         let reportedAt = refusalReportedAt[target.rawValue]
         if reportedAt.map({ $0.advanced(bySeconds: 1) <= now }) ?? true {
             refusalReportedAt[target.rawValue] = now

@@ -210,20 +210,24 @@ package final class Workers: Sendable {
 }
 
 /// Carries a reactor and its worker to their thread: noncopyable values cannot be captured by its closure.
-private final class Parcel: @unchecked Sendable {
-    // Sendable: filled before the thread starts, emptied by that thread, seen by no other.
-    private var reactor: Reactor<WorkerMessage>?
-    private var worker: Worker?
+private final class Parcel: Sendable {
+    private struct Contents: ~Copyable {
+        let reactor: Reactor<WorkerMessage>
+        var worker: Worker
+    }
 
-    init(reactor: consuming Reactor<WorkerMessage>, worker: consuming Worker) {
-        self.reactor = consume reactor
-        self.worker = consume worker
+    /// Locked by the worker's thread for as long as it runs; no other thread asks.
+    private let contents: Mutex<Contents>
+
+    init(reactor: consuming sending Reactor<WorkerMessage>, worker: consuming sending Worker) {
+        contents = Mutex(Contents(reactor: reactor, worker: worker))
     }
 
     func run() {
-        guard let reactor = reactor.take(), var worker = worker.take() else { return }
-        if let errno = reactor.run(&worker) {
-            preconditionFailure("epoll_wait failed on a worker: \(errno)")
+        contents.withLock { contents in
+            if let errno = contents.reactor.run(&contents.worker) {
+                preconditionFailure("epoll_wait failed on a worker: \(errno)")
+            }
         }
     }
 }

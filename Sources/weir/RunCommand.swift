@@ -26,7 +26,8 @@ struct RunCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Where the admin API listens; overrides \"admin.listen\" of the configuration.", valueName: "address"),
+            "Where the admin API listens; overrides \"admin.listen\" of the configuration.",
+            valueName: "address"),
         transform: ClientOptions.parseAddress)
     var admin: AdminAddress?
 

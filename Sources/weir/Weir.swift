@@ -1,4 +1,4 @@
-// The `weir` executable: parses the command line, runs one command, turns its error into text and an exit code.
+// The `weir` executable: parses the command line, runs one command, turns its error into text and exit code.
 //
 // `run` is called on the main thread before anything asynchronous exists, because it drops privileges and
 // starts pinned threads. All other commands are asynchronous clients of the admin API.

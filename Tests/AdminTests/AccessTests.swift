@@ -8,10 +8,12 @@ import Testing
 @testable import weir
 
 @Suite struct `Admin access` {
-    @Test(arguments: [
-        (nil, 401), ("Bearer wrong", 401), ("Bearer secre", 401), ("Bearer secrett", 401), ("Bearer ", 401),
-        ("Basic secret", 401), ("Bearer secret", 200), ("bearer secret", 200),
-    ] as [(String?, Int)])
+    @Test(
+        arguments: [
+            (nil, 401), ("Bearer wrong", 401), ("Bearer secre", 401), ("Bearer secrett", 401),
+            ("Bearer ", 401),
+            ("Basic secret", 401), ("Bearer secret", 200), ("bearer secret", 200),
+        ] as [(String?, Int)])
     func `with a token configured only its holder reads`(header: String?, status: Int) async throws {
         try await withServer(token: "secret") { address in
             let headers = header.map { [("Authorization", $0)] } ?? []

@@ -8,10 +8,12 @@ import Testing
 @testable import weir
 
 @Suite struct `Command line` {
-    @Test(arguments: [
-        ("10.0.0.1", "10.0.0.1", nil), ("10.0.0.1:80", "10.0.0.1", 80), ("2001:db8::1", "2001:db8::1", nil),
-        ("[2001:db8::1]", "2001:db8::1", nil), ("[2001:db8::1]:80", "2001:db8::1", 80),
-    ] as [(String, String, Int?)])
+    @Test(
+        arguments: [
+            ("10.0.0.1", "10.0.0.1", nil), ("10.0.0.1:80", "10.0.0.1", 80),
+            ("2001:db8::1", "2001:db8::1", nil),
+            ("[2001:db8::1]", "2001:db8::1", nil), ("[2001:db8::1]:80", "2001:db8::1", 80),
+        ] as [(String, String, Int?)])
     func `a target is an id and perhaps a port`(text: String, id: String, port: Int?) throws {
         #expect(try TargetArgument.parse(text) == TargetSpecification(id: id, port: port))
     }
@@ -23,7 +25,8 @@ import Testing
 
     @Test(arguments: [
         ("127.0.0.1:9900", "127.0.0.1:9900", true), ("localhost", "localhost:9900", true),
-        ("[::1]:1", "[::1]:1", true), ("::1", "[::1]:9900", true), ("unix:/run/w.sock", "unix:/run/w.sock", true),
+        ("[::1]:1", "[::1]:1", true), ("::1", "[::1]:9900", true),
+        ("unix:/run/w.sock", "unix:/run/w.sock", true),
         ("192.0.2.1:80", "192.0.2.1:80", false), ("0.0.0.0:80", "0.0.0.0:80", false),
         ("127.evil.example:80", "127.evil.example:80", false),
     ])
@@ -33,10 +36,12 @@ import Testing
         #expect(address.isLocal == isLocal)
     }
 
-    @Test(arguments: [
-        ("", .shape), (":80", .shape), ("http://127.0.0.1:1", .shape), ("host:port", .port), ("host:70000", .port),
-        ("[::1]80", .shape), ("unix:run/w.sock", .relativePath),
-    ] as [(String, AdminAddressError.Cause)])
+    @Test(
+        arguments: [
+            ("", .shape), (":80", .shape), ("http://127.0.0.1:1", .shape), ("host:port", .port),
+            ("host:70000", .port),
+            ("[::1]80", .shape), ("unix:run/w.sock", .relativePath),
+        ] as [(String, AdminAddressError.Cause)])
     func `an admin address that cannot be says what is wrong`(text: String, cause: AdminAddressError.Cause) {
         #expect(throws: AdminAddressError(text: text, cause: cause)) { try AdminAddress(parsing: text) }
     }
@@ -44,7 +49,8 @@ import Testing
     @Test(arguments: [
         ["nonsense"], ["status", "--admin", "unix:relative"], ["status", "--output", "xml"],
         ["targets", "register", "web"], ["targets", "deregister", "web", "10.0.0.1", "--timeout", "5"],
-        ["health", "--watch", "--wait"], ["health", "--watch", "--output", "json"], ["flows", "--limit", "0"],
+        ["health", "--watch", "--wait"], ["health", "--watch", "--output", "json"],
+        ["flows", "--limit", "0"],
         ["flows", "--follow", "--output", "yaml"], ["run"],
     ])
     func `wrong usage exits with 64`(arguments: [String]) {
@@ -68,7 +74,9 @@ import Testing
         try await withTemporaryDirectory { directory in
             let file = directory + "token"
             try Data("secret\n".utf8).write(to: URL(filePath: file))
-            #expect(try ClientOptions.parse(["--token-file", file]).makeClient(environment: [:]).token == "secret")
+            #expect(
+                try ClientOptions.parse(["--token-file", file]).makeClient(environment: [:]).token == "secret"
+            )
             try Data("two\nlines\n".utf8).write(to: URL(filePath: file))
             #expect(throws: CommandFailure.self) {
                 try ClientOptions.parse([]).makeClient(environment: ["WEIR_TOKEN_FILE": file])
@@ -113,7 +121,8 @@ import Testing
 }
 
 @Suite struct `Admin client` {
-    @Test func `nothing listening is unreachable, with exit 69, the address and the next step`() async throws {
+    @Test func `nothing listening is unreachable, with exit 69, the address and the next step`() async throws
+    {
         // A server that has just ended leaves a port on which nothing listens.
         nonisolated(unsafe) var free = AdminAddress.standard
         try await withServer { free = $0 }
@@ -144,7 +153,8 @@ import Testing
     }
 
     @Test func `no path can be forged from a name`() {
-        #expect(AdminClient.target(["target-groups", "../a b?"], query: []) == "/v1/target-groups/..%2Fa%20b%3F")
+        #expect(
+            AdminClient.target(["target-groups", "../a b?"], query: []) == "/v1/target-groups/..%2Fa%20b%3F")
         #expect(AdminClient.target(["flows"], query: [("limit", "1&x=2")]) == "/v1/flows?limit=1%26x%3D2")
     }
 }

@@ -12,7 +12,9 @@ import Testing
         try AdminCoding.decoder().decode(ErrorReport.self, from: Data(text.utf8))
     }
 
-    @Test func `a body above 64 KiB is too large for a change of targets, and not for a configuration`() async throws {
+    @Test func `a body above 64 KiB is too large for a change of targets, and not for a configuration`()
+        async throws
+    {
         let padding = String(repeating: " ", count: AdminLimits.requestByteCountMax)
         try await withServer { address in
             let targets = try await request(
@@ -33,7 +35,8 @@ import Testing
             let body = String(repeating: "8000\r\n\(chunk)\r\n", count: 3) + "0\r\n\r\n"
             let answer = try await RawConnection.exchange(
                 "POST /v1/target-groups/web/targets HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
-                    + "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" + body, at: address)
+                    + "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" + body,
+                at: address)
             #expect(answer.hasPrefix("HTTP/1.1 413 "))
         }
     }
@@ -58,7 +61,8 @@ import Testing
     @Test func `a change that does not come as JSON is refused, as a page's form would be`() async throws {
         try await withServer { address in
             let answer = try await request(
-                "POST", "/v1/target-groups/web/targets", at: address, headers: [("Content-Type", "text/plain")],
+                "POST", "/v1/target-groups/web/targets", at: address,
+                headers: [("Content-Type", "text/plain")],
                 body: #"{"targets":[{"id":"10.0.0.1"}]}"#)
             #expect(answer.status == 415)
         }

@@ -9,11 +9,15 @@ import Testing
     private let text = StatusMetrics.text(for: Sample.status)
 
     private func lines(of name: String) -> [String] {
-        text.split(separator: "\n").map(String.init).filter { $0.hasPrefix(name + "{") || $0.hasPrefix(name + " ") }
+        text.split(separator: "\n").map(String.init).filter {
+            $0.hasPrefix(name + "{") || $0.hasPrefix(name + " ")
+        }
     }
 
     @Test func `the families that operators know are there, with CloudWatch's names in the help`() {
-        #expect(lines(of: "weir_active_flows").first == #"weir_active_flows{load_balancer="edge",transport="tcp"} 30"#)
+        #expect(
+            lines(of: "weir_active_flows").first
+                == #"weir_active_flows{load_balancer="edge",transport="tcp"} 30"#)
         #expect(text.contains("# HELP weir_active_flows ActiveFlowCount by load balancer"))
         #expect(text.contains("# TYPE weir_new_flows_total counter"))
         #expect(

@@ -49,10 +49,10 @@ import Testing
             web  TCP  1/3 healthy
               TARGET               ZONE  STATE                 SINCE   PROBE  REASON
               10.0.1.11:8080       a     ● healthy             3m12s  0.8 ms
-              10.0.1.12:8081       b     ✖ unhealthy             12s          Target.Timeout: 10.0.1.12:8081 did not \
-            answer within 5 s.
-              [2001:db8::13]:8080        ◐ draining, 27s left     3s          Target.DeregistrationInProgress: Target \
-            deregistration is in progress.
+              10.0.1.12:8081       b     ✖ unhealthy             12s          Target.Timeout: \
+            10.0.1.12:8081 did not answer within 5 s.
+              [2001:db8::13]:8080        ◐ draining, 27s left     3s          Target.DeregistrationInProgress\
+            : Target deregistration is in progress.
 
             """
         #expect(page == expected)
@@ -112,7 +112,9 @@ import Testing
     @Test func `a group's page tells its health check in one sentence`() {
         #expect(
             DetailPages.healthCheck(Sample.webGroup.healthCheck)
-                == "HTTP traffic-port /healthz (200-399) every 10 s within 5 s; healthy after 3, unhealthy after 2")
+                == "HTTP traffic-port /healthz (200-399) every 10 s within 5 s; "
+                + "healthy after 3, unhealthy after 2"
+        )
         #expect(DetailPages.healthCheck(Sample.spareGroup.healthCheck).hasPrefix("disabled"))
     }
 
@@ -134,22 +136,25 @@ import Testing
 }
 
 @Suite struct `Human text` {
-    @Test(arguments: [
-        (0, "0s"), (59.9, "59s"), (192, "3m12s"), (7_500, "2h05m"), (356_400, "4d03h"), (-3, "0s"),
-    ] as [(Double, String)])
+    @Test(
+        arguments: [
+            (0, "0s"), (59.9, "59s"), (192, "3m12s"), (7_500, "2h05m"), (356_400, "4d03h"), (-3, "0s"),
+        ] as [(Double, String)])
     func `durations`(seconds: Double, text: String) {
         #expect(HumanText.duration(seconds: seconds) == text)
     }
 
-    @Test(arguments: [
-        (0, "0 B"), (1_023, "1023 B"), (1_024, "1.0 KiB"), (1_536, "1.5 KiB"), (12 << 20, "12 MiB"),
-        ((1 << 20) - 1, "1.0 MiB"), (UInt64.max, "16 EiB"),
-    ] as [(UInt64, String)])
+    @Test(
+        arguments: [
+            (0, "0 B"), (1_023, "1023 B"), (1_024, "1.0 KiB"), (1_536, "1.5 KiB"), (12 << 20, "12 MiB"),
+            ((1 << 20) - 1, "1.0 MiB"), (UInt64.max, "16 EiB"),
+        ] as [(UInt64, String)])
     func `byte counts`(count: UInt64, text: String) {
         #expect(HumanText.byteCount(count) == text)
     }
 
-    @Test(arguments: [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] as [(UInt64, String)])
+    @Test(
+        arguments: [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] as [(UInt64, String)])
     func `counts`(count: UInt64, text: String) {
         #expect(HumanText.count(count) == text)
     }

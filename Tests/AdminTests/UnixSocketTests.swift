@@ -51,7 +51,8 @@ import Testing
             let address = AdminAddress.unix(path: directory + "admin.sock")
             try await withServer(at: address) { _ in
                 await #expect(
-                    throws: AdminServerError.cannotListen(on: address, cause: "another process already answers there")
+                    throws: AdminServerError.cannotListen(
+                        on: address, cause: "another process already answers there")
                 ) {
                     try await withServer(at: address) { _ in Issue.record("two servers") }
                 }

@@ -21,7 +21,8 @@ import Testing
     }
 
     @Test func `an empty expectation proves nothing`() {
-        #expect(!makeQuery(DatagramProbe(payload: [], expectation: .contains([])), seed: 1).isAnswered(by: [1]))
+        #expect(
+            !makeQuery(DatagramProbe(payload: [], expectation: .contains([])), seed: 1).isAnswered(by: [1]))
         #expect(!makeQuery(DatagramProbe(payload: [], expectation: .prefix([])), seed: 1).isAnswered(by: [1]))
     }
 

@@ -247,7 +247,8 @@ private struct ScheduleRun {
 
     private func expectNoStarvation(queueSeconds: Int) {
         for (entry, model) in models where !model.isRunning {
-            let patience = UInt64(model.intervalSeconds) * 1_250_000_000 + UInt64(queueSeconds) * 1_000_000_000
+            let patience =
+                UInt64(model.intervalSeconds) * 1_250_000_000 + UInt64(queueSeconds) * 1_000_000_000
             // Asked at every step of every seed, where an expectation each would take most of the time.
             if now.nanoseconds(since: model.waitsSince) > patience { Issue.record("\(entry) starves") }
         }

@@ -61,7 +61,12 @@ func complaints(_ yaml: String) -> [String] {
     @Test func `an error carries line, column and path for machines`() throws {
         let error = try #require(throws: ConfigurationErrors.self) {
             try Configuration.parse(
-                "target_groups:\n  - { name: web, protocol: TCP, port: 80,\n      health_check: { timeout: 500 } }")
+                """
+                target_groups:
+                  - { name: web, protocol: TCP, port: 80,
+                      health_check: { timeout: 500 } }
+                """
+            )
         }
         let first = try #require(error.errors.first)
         #expect(first.line == 3)

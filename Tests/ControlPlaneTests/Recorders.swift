@@ -43,9 +43,13 @@ final class WorkerRecorder: WorkerControl {
             let refused = bindings.filter { state.refusedPorts.contains($0.endpoint.port) }
             guard refused.isEmpty else {
                 return .failure(
-                    BindingErrors(errors: refused.map {
-                        BindingError(binding: $0, message: "cannot bind \($0.endpoint): address in use (EADDRINUSE).")
-                    }))
+                    BindingErrors(
+                        errors: refused.map {
+                            BindingError(
+                                binding: $0,
+                                message: "cannot bind \($0.endpoint): address in use "
+                                    + "(EADDRINUSE).")
+                        }))
             }
             state.nextTicket += 1
             state.prepared[state.nextTicket] = bindings
@@ -150,7 +154,8 @@ final class WorkerRecorder: WorkerControl {
     func addFlows(_ count: Int, to target: TargetNumber, transport: Transport = .tcp) {
         state.withLock { state in
             var counters = state.targets[target] ?? [UInt64](repeating: 0, count: FlowCounter.allCases.count)
-            let (active, new) = transport == .tcp
+            let (active, new) =
+                transport == .tcp
                 ? (FlowCounter.activeTCPFlows, FlowCounter.newTCPFlows)
                 : (FlowCounter.activeUDPFlows, FlowCounter.newUDPFlows)
             counters[active.rawValue] &+= UInt64(bitPattern: Int64(count))
@@ -164,7 +169,8 @@ final class WorkerRecorder: WorkerControl {
 
     func addListenerFlows(_ count: Int, to listener: ListenerNumber) {
         state.withLock { state in
-            var counters = state.listeners[listener] ?? [UInt64](repeating: 0, count: FlowCounter.allCases.count)
+            var counters =
+                state.listeners[listener] ?? [UInt64](repeating: 0, count: FlowCounter.allCases.count)
             counters[FlowCounter.activeTCPFlows.rawValue] &+= UInt64(bitPattern: Int64(count))
             if count > 0 { counters[FlowCounter.newTCPFlows.rawValue] += UInt64(count) }
             state.listeners[listener] = counters
@@ -174,7 +180,8 @@ final class WorkerRecorder: WorkerControl {
     func hasLiveFlows(_ target: TargetNumber) -> Bool {
         state.withLock { state in
             guard let counters = state.targets[target] else { return false }
-            return counters[FlowCounter.activeTCPFlows.rawValue] + counters[FlowCounter.activeUDPFlows.rawValue] > 0
+            return counters[FlowCounter.activeTCPFlows.rawValue]
+                + counters[FlowCounter.activeUDPFlows.rawValue] > 0
         }
     }
 

@@ -15,7 +15,8 @@ struct RegistryFixture {
 
     /// One listener on port 80 that forwards to group `web`.
     static func web(
-        check: String = "interval: 10, timeout: 5", attributes: String = "", targets: String? = nil, more: String = ""
+        check: String = "interval: 10, timeout: 5", attributes: String = "", targets: String? = nil,
+        more: String = ""
     ) -> String {
         """
         target_groups:
@@ -36,7 +37,8 @@ struct RegistryFixture {
     }
 
     init(
-        _ yaml: String? = RegistryFixture.web(), store: Store? = nil, workers: WorkerRecorder = WorkerRecorder(),
+        _ yaml: String? = RegistryFixture.web(), store: Store? = nil,
+        workers: WorkerRecorder = WorkerRecorder(),
         seed: HashSeed = HashSeed(first: 1, second: 2), tableSlotCount: Int = 251
     ) async throws {
         let configuration = try yaml.map { text in try Configuration.parse(text) }
@@ -53,7 +55,9 @@ struct RegistryFixture {
     }
 
     @discardableResult
-    func register(_ ids: String..., weight: Int? = nil, in group: String = "web") async throws -> [TargetDescription] {
+    func register(_ ids: String..., weight: Int? = nil, in group: String = "web") async throws
+        -> [TargetDescription]
+    {
         try await registry.register(Self.request(ids, weight: weight), in: group).targets
     }
 

@@ -11,7 +11,8 @@ import Testing
 @testable import ControlPlane
 
 @Suite struct `Registry simulation` {
-    static let seeds: Range<UInt64> = 0..<(ProcessInfo.processInfo.environment["WEIR_SEEDS"].flatMap(UInt64.init) ?? 48)
+    static let seeds: Range<UInt64> =
+        0..<(ProcessInfo.processInfo.environment["WEIR_SEEDS"].flatMap(UInt64.init) ?? 48)
 
     @Test(arguments: seeds)
     func `invariants hold after every step`(seed: UInt64) async throws {
@@ -45,16 +46,22 @@ struct RegistrySimulation {
     }
 
     /// Port 80 forwards to `web`, port 81 to `api`.
-    private static func file(ports: Set<Int>, groups: [String] = groups, targets: [String: [String]] = [:]) -> String {
+    private static func file(ports: Set<Int>, groups: [String] = groups, targets: [String: [String]] = [:])
+        -> String
+    {
         var text = "target_groups:\n"
         for name in groups {
             text += "  - name: \(name)\n    protocol: TCP\n    port: 80\n"
             text += "    attributes: { deregistration_delay.timeout_seconds: 20 }\n"
             if let listed = targets[name] { text += "    targets: [\(listed.joined(separator: ", "))]\n" }
         }
-        text += "load_balancers:\n  - name: edge\n    type: network\n    addresses: [192.0.2.1]\n    listeners:\n"
+        text +=
+            "load_balancers:\n  - name: edge\n    type: network\n    addresses: [192.0.2.1]\n    "
+            + "listeners:\n"
         for (port, group) in [(80, "web"), (81, "api")] where ports.contains(port) && groups.contains(group) {
-            text += "      - { port: \(port), protocol: TCP, default_action: { type: forward, target_group: \(group) } }\n"
+            text +=
+                "      - { port: \(port), protocol: TCP, default_action: { type: forward, target_group: "
+                + "\(group) } }\n"
         }
         return text + (ports.isEmpty ? "      []\n" : "")
     }
@@ -85,7 +92,8 @@ struct RegistrySimulation {
     }
 
     private mutating func deregister(_ address: String, in group: String) async throws -> String {
-        let wasListed = try await fixture.registry.targetGroups().first { $0.name == group }?
+        let wasListed =
+            try await fixture.registry.targetGroups().first { $0.name == group }?
             .targets.contains { $0.id == address } ?? false
         let error = await refusal { try await fixture.deregister(address, in: group) }
         #expect((error == nil) == wasListed)
@@ -94,7 +102,9 @@ struct RegistrySimulation {
     }
 
     private mutating func report() async -> String {
-        let verdicts: [HealthVerdict] = [.healthy, .healthy, .lameDuck, .unhealthy(.connectionRefused), .initial]
+        let verdicts: [HealthVerdict] = [
+            .healthy, .healthy, .lameDuck, .unhealthy(.connectionRefused), .initial,
+        ]
         var reports: [ProbeReport] = []
         for target in fixture.probes.targets where Bool.random(using: &generator) {
             let verdict = verdicts[Int.random(in: 0..<verdicts.count, using: &generator)]
@@ -108,11 +118,14 @@ struct RegistrySimulation {
 
     private mutating func beginFlow() -> String {
         let snapshot = fixture.workers.snapshot
-        guard let number = fixture.workers.routedTargets.sorted(by: { $0.rawValue < $1.rawValue })
-            .randomElement(using: &generator),
+        guard
+            let number = fixture.workers.routedTargets.sorted(by: { $0.rawValue < $1.rawValue })
+                .randomElement(using: &generator),
             let endpoint = snapshot.endpoints[Int(number.rawValue)]?.description
         else { return "no flow" }
-        #expect(flowOwners[number] == nil || flowOwners[number] == endpoint, "a number changed hands under a live flow")
+        #expect(
+            flowOwners[number] == nil || flowOwners[number] == endpoint,
+            "a number changed hands under a live flow")
         flowOwners[number] = endpoint
         fixture.workers.addFlows(1, to: number)
         return "flow to \(endpoint)"
@@ -120,7 +133,9 @@ struct RegistrySimulation {
 
     private mutating func endFlow() -> String {
         forgetEndedFlows()
-        guard let number = flowOwners.keys.sorted(by: { $0.rawValue < $1.rawValue }).randomElement(using: &generator)
+        guard
+            let number = flowOwners.keys.sorted(by: { $0.rawValue < $1.rawValue }).randomElement(
+                using: &generator)
         else { return "no flow to end" }
         fixture.workers.addFlows(-1, to: number)
         forgetEndedFlows()
@@ -199,14 +214,17 @@ struct RegistrySimulation {
         for group in status.targetGroups {
             let listed = Set(group.targets.map { "\($0.id):\($0.port)" })
             #expect(registered[group.name]?.isSubset(of: listed) == true, comment)
-            for target in group.targets where registered[group.name]?.contains("\(target.id):\(target.port)") != true {
+            for target in group.targets
+            where registered[group.name]?.contains("\(target.id):\(target.port)") != true {
                 #expect(target.health.state == "draining", comment)
                 #expect((0...20).contains(target.health.drainingSecondsLeft ?? -1), comment)
             }
             for registration in state.group(named: group.name)?.registrations ?? [] {
                 #expect(numbers.insert(registration.number).inserted, "one number, one registration")
                 if let owner = flowOwners[registration.number] {
-                    #expect(owner == registration.target.id.description, "a number has live flows of another target")
+                    #expect(
+                        owner == registration.target.id.description,
+                        "a number has live flows of another target")
                 }
             }
             // Totals never fall.
@@ -214,7 +232,8 @@ struct RegistrySimulation {
             totals[group.name] = group.statistics.newFlowCountTcp
         }
         // Exactly the registered targets of groups in use are probed, and sockets match listeners.
-        let inUse = Set(status.loadBalancers.flatMap { $0.listeners.flatMap { $0.forward.map(\.targetGroup) } })
+        let inUse = Set(
+            status.loadBalancers.flatMap { $0.listeners.flatMap { $0.forward.map(\.targetGroup) } })
         let probed = inUse.reduce(into: [String]()) { $0 += registered[$1, default: []] }
         #expect(fixture.probes.endpoints == probed.sorted(), comment)
         #expect(

@@ -16,7 +16,8 @@ import Testing
 
     static func compiler(zone: String? = nil) -> SnapshotCompiler {
         SnapshotCompiler(
-            seed: HashSeed(first: 1, second: 2), zone: zone, sourceAddresses: [IPAddress(v4: 1)], tableSlotCount: 251)
+            seed: HashSeed(first: 1, second: 2), zone: zone, sourceAddresses: [IPAddress(v4: 1)],
+            tableSlotCount: 251)
     }
 
     @Test func `a table is filled again only when its targets or weights change`() throws {
@@ -54,14 +55,18 @@ import Testing
             let chosen = one.workers.snapshot.select(listener: listener, key: key)?.endpoint
             #expect(chosen != nil)
             #expect(two.workers.snapshot.select(listener: listener, key: key)?.endpoint == chosen)
-            if other.workers.snapshot.select(listener: listener, key: key)?.endpoint != chosen { differenceCount += 1 }
+            if other.workers.snapshot.select(listener: listener, key: key)?.endpoint != chosen {
+                differenceCount += 1
+            }
         }
         #expect(differenceCount > 50)
     }
 
     @Test func `with cross-zone off targets of the appliance's zone are preferred`() throws {
         let yaml = RegistryFixture.web(
-            check: "enabled: false", targets: "{ id: 10.0.0.1, availability_zone: a }, { id: 10.0.0.2, availability_zone: b }")
+            check: "enabled: false",
+            targets: "{ id: 10.0.0.1, availability_zone: a }, { id: 10.0.0.2, "
+                + "availability_zone: b }")
         let endpoints = { (yaml: String, zone: String?) throws -> [String] in
             var compiler = Self.compiler(zone: zone)
             let snapshot = compiler.compile(try Self.state(yaml), version: 1).snapshot
@@ -70,16 +75,27 @@ import Testing
         #expect(try endpoints(yaml, "b") == ["10.0.0.2:80"])
         #expect(try endpoints(yaml, nil).count == 2)
         #expect(try endpoints(yaml, "c").count == 2)
-        let crossZone = yaml.replacing("type: network", with: "type: network\n    attributes: { load_balancing.cross_zone.enabled: true }")
+        let crossZone = yaml.replacing(
+            "type: network",
+            with: "type: network\n    attributes: { "
+                + "load_balancing.cross_zone.enabled: true }")
         #expect(try endpoints(crossZone, "b").count == 2)
-        let disabled = crossZone.replacing("attributes: {  }", with: "attributes: { load_balancing.cross_zone.enabled: false }")
+        let disabled = crossZone.replacing(
+            "attributes: {  }",
+            with: "attributes: { "
+                + "load_balancing.cross_zone.enabled: false }")
         #expect(try endpoints(disabled, "b") == ["10.0.0.2:80"])
     }
 
     @Test func `a group of weight 0 gets no flows but is probed`() throws {
         let yaml = RegistryFixture.web(targets: "10.0.0.1").replacing(
-            "target_group: web", with: "forward: [ { target_group: web, weight: 0 }, { target_group: b, weight: 3 } ]"
-        ).replacing("load_balancers:", with: "  - { name: b, protocol: TCP, port: 80, targets: [10.0.0.2] }\nload_balancers:")
+            "target_group: web",
+            with: "forward: [ { target_group: web, weight: 0 }, { target_group: b, "
+                + "weight: 3 } ]"
+        ).replacing(
+            "load_balancers:",
+            with: "  - { name: b, protocol: TCP, port: 80, targets: [10.0.0.2] "
+                + "}\nload_balancers:")
         var compiler = Self.compiler()
         let result = compiler.compile(try Self.state(yaml), version: 1)
         let route = try #require(result.snapshot.listeners[0])
@@ -93,9 +109,10 @@ import Testing
             .replacing("[192.0.2.1]", with: "[192.0.2.1, \"::\"]\n    ip_freebind: true")
         var compiler = Self.compiler()
         let bindings = compiler.compile(try Self.state(yaml), version: 1).bindings
-        #expect(bindings.map { "\($0.endpoint) \($0.transport)" } == [
-            "192.0.2.1:80 tcp", "192.0.2.1:80 udp", "[::]:80 tcp", "[::]:80 udp",
-        ])
+        #expect(
+            bindings.map { "\($0.endpoint) \($0.transport)" } == [
+                "192.0.2.1:80 tcp", "192.0.2.1:80 udp", "[::]:80 tcp", "[::]:80 udp",
+            ])
         #expect(Set(bindings.map(\.number)).count == 1)
         #expect(bindings.map(\.isFreebind) == [true, true, true, true])
     }

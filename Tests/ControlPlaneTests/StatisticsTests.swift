@@ -7,7 +7,9 @@ import Testing
 @testable import ControlPlane
 
 @Suite struct `Numbers and counters` {
-    @Test func `a number rests until its flows have ended, and comes back with its counters as baseline`() async throws {
+    @Test func `a number rests until its flows have ended, and comes back with its counters as baseline`()
+        async throws
+    {
         let fixture = try await RegistryFixture(
             RegistryFixture.web(attributes: "deregistration_delay.timeout_seconds: 0", targets: "10.0.0.1"))
         let number = try fixture.number("10.0.0.1:80")
@@ -50,7 +52,8 @@ import Testing
     @Test func `a pruned listener counts on in its load balancer`() async throws {
         let two = RegistryFixture.web().replacing(
             "      - { port: 80,",
-            with: "      - { port: 81, protocol: TCP, default_action: { type: forward, target_group: web } }\n      - { port: 80,")
+            with: "      - { port: 81, protocol: TCP, default_action: { type: forward, target_group: web } "
+                + "}\n      - { port: 80,")
         let fixture = try await RegistryFixture(two)
         let number = try #require(fixture.workers.bindings.first { $0.endpoint.port == 81 }?.number)
         fixture.workers.addListenerFlows(4, to: number)
@@ -73,16 +76,21 @@ import Testing
         fixture.workers.setFlows([
             FlowRecord(
                 key: FlowKey(
-                    client: Endpoint(address: IPAddress(v4: 9), port: 5), local: Endpoint(address: .anyV4, port: 80),
+                    client: Endpoint(address: IPAddress(v4: 9), port: 5),
+                    local: Endpoint(address: .anyV4, port: 80),
                     transport: .tcp),
                 listener: listener, target: number, state: .halfClosed, ageNanoseconds: 1_500_000_000,
                 idleNanoseconds: 0, clientBytes: 1, targetBytes: 2, worker: 1)
         ])
         _ = try await fixture.apply("state: memory", prune: true)
         let flow = try #require(await fixture.registry.flows(countMax: 10).flows.first)
-        #expect(flow == FlowDescription(
-            transport: "TCP", listener: "edge:80", client: "0.0.0.9:5", targetGroup: "web", target: "10.0.0.1:80",
-            state: "half-closed", ageSeconds: 1.5, idleSeconds: 0, clientBytes: 1, targetBytes: 2, worker: 1))
+        #expect(
+            flow
+                == FlowDescription(
+                    transport: "TCP", listener: "edge:80", client: "0.0.0.9:5", targetGroup: "web",
+                    target: "10.0.0.1:80",
+                    state: "half-closed", ageSeconds: 1.5, idleSeconds: 0, clientBytes: 1, targetBytes: 2,
+                    worker: 1))
         _ = try await fixture.apply(RegistryFixture.web())
         #expect(try await fixture.registry.targetGroup(named: "web").statistics == FlowStatistics())
     }

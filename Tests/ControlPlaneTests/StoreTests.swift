@@ -40,7 +40,9 @@ import Testing
                 lameDuck: LameDuck(headerName: "X", headerValue: "y", bodyToken: "z")),
             attributes: attributes, connectTimeoutSeconds: 9, connectAttemptCountMax: 7)
         let targets = [
-            Target(id: TargetID(address: IPAddress(v6High: 1, v6Low: 2), port: 1), weight: 0, availabilityZone: "b"),
+            Target(
+                id: TargetID(address: IPAddress(v6High: 1, v6Low: 2), port: 1), weight: 0,
+                availabilityZone: "b"),
             Target(id: TargetID(address: IPAddress(v4: 7), port: 65_535)),
         ]
         var listenerAttributes = ListenerAttributes()
@@ -85,9 +87,11 @@ import Testing
         let before = state
         state.groups[0].targets.removeFirst()
         state.groups[0].targets[0].weight = 12
-        state.groups.append(StoredGroup(group: TargetGroup(
-            name: "web", protocol: .tcp, port: 80, healthCheck: HealthCheck(),
-            attributes: TargetGroupAttributes(for: .tcp)), targets: []))
+        state.groups.append(
+            StoredGroup(
+                group: TargetGroup(
+                    name: "web", protocol: .tcp, port: 80, healthCheck: HealthCheck(),
+                    attributes: TargetGroupAttributes(for: .tcp)), targets: []))
         state.loadBalancers = []
         try await store.save(state, replacing: before)
         #expect(try await store.load() == state)
@@ -118,9 +122,10 @@ import Testing
         let text = String(repeating: "this is no database ", count: 100)
         try text.write(toFile: path, atomically: true, encoding: .utf8)
         let error = #expect(throws: StoreError.self) { try Store(.file(path)) }
-        #expect(error?.description
-            == "state store \"\(path)\" cannot be opened: file is not a database (SQLite error 26). Restore it from a "
-            + "backup, or move it away and apply the configuration again.")
+        #expect(
+            error?.description
+                == "state store \"\(path)\" cannot be opened: file is not a database (SQLite error 26). Restore "
+                + "it from a backup, or move it away and apply the configuration again.")
         #expect(try String(contentsOfFile: path, encoding: .utf8) == text)
     }
 
@@ -153,9 +158,10 @@ import Testing
         let store = try Store(directory.location)
         try await store.save(Self.everything, replacing: StoredState())
         let error = #expect(throws: StoreError.self) { try Store(directory.location) }
-        #expect(error?.description
-            == "state store \"\(directory.path)\" cannot be opened: database is locked (SQLite error 5). Another process "
-            + "uses it; stop that one, or choose another file under \"state\".")
+        #expect(
+            error?.description
+                == "state store \"\(directory.path)\" cannot be opened: database is locked (SQLite error 5). "
+                + "Another process uses it; stop that one, or choose another file under \"state\".")
         try store.close()
     }
 
@@ -164,14 +170,16 @@ import Testing
         let store = try Store(directory.location, pageCountMax: 12)
         let fixture = try await RegistryFixture(RegistryFixture.web(targets: "10.0.0.1"), store: store)
         fixture.workers.forgetEvents()
-        let many = TargetsRequest(targets: (0..<5_000).map {
-            TargetSpecification(id: "10.1.\($0 / 250).\($0 % 250)", availabilityZone: "zone")
-        })
+        let many = TargetsRequest(
+            targets: (0..<5_000).map {
+                TargetSpecification(id: "10.1.\($0 / 250).\($0 % 250)", availabilityZone: "zone")
+            })
         let error = await refusal { try await fixture.registry.register(many, in: "web") }
         #expect(error?.kind == .failed)
-        #expect(error?.message
-            == "state store \"\(directory.path)\" cannot be written: database or disk is full (SQLite error 13). Make "
-            + "room on its file system, then repeat the command. Nothing was changed.")
+        #expect(
+            error?.message
+                == "state store \"\(directory.path)\" cannot be written: database or disk is full (SQLite error "
+                + "13). Make room on its file system, then repeat the command. Nothing was changed.")
         #expect(fixture.workers.events.isEmpty)
         #expect(try await fixture.registry.targetGroup(named: "web").targetCount == 1)
         #expect(try await store.load().groups.first?.targets.count == 1)

@@ -14,9 +14,10 @@ import Testing
         try await fixture.report("10.0.0.1:80", .initial, outcome: .failure(.connectionRefused))
         #expect(try await fixture.health("10.0.0.1:80") == "initial Elb.InitialHealthChecking")
         let target = try #require(try await fixture.target("10.0.0.1:80"))
-        #expect(target.health.description
-            == "Initial health checks are in progress; the last one failed: 10.0.0.1:80 refused the connection: "
-            + "nothing listens there.")
+        #expect(
+            target.health.description
+                == "Initial health checks are in progress; the last one failed: 10.0.0.1:80 refused the "
+                + "connection: nothing listens there.")
         #expect(target.health.lastProbeMilliseconds == 2)
 
         fixture.time.advance(seconds: 5)
@@ -118,15 +119,19 @@ import Testing
     }
 
     @Test func `a lame duck gets no new flows and keeps those it has`() async throws {
-        let fixture = try await RegistryFixture(RegistryFixture.web(check: "protocol: HTTP, lame_duck: { body: bye }"))
+        let fixture = try await RegistryFixture(
+            RegistryFixture.web(
+                check: "protocol: HTTP, lame_duck: { "
+                    + "body: bye }"))
         try await fixture.register("10.0.0.1", "10.0.0.2")
         try await fixture.report("10.0.0.1:80", .healthy)
         try await fixture.report("10.0.0.2:80", .healthy)
         fixture.workers.forgetEvents()
         try await fixture.report("10.0.0.1:80", .lameDuck)
         #expect(try await fixture.health("10.0.0.1:80") == "draining Target.DeregistrationInProgress")
-        #expect(try await fixture.target("10.0.0.1:80")?.health.description
-            == "The target itself asks for no new flows (lame duck); its live ones go on.")
+        #expect(
+            try await fixture.target("10.0.0.1:80")?.health.description
+                == "The target itself asks for no new flows (lame duck); its live ones go on.")
         #expect(fixture.workers.routedEndpoints == ["10.0.0.2:80"])
         #expect(fixture.workers.events == [.publish(version: 5, hasListeners: false)])
         try await fixture.report("10.0.0.1:80", .healthy)
@@ -136,7 +141,9 @@ import Testing
     @Test func `targets of a group in no listener are unused and not probed`() async throws {
         let fixture = try await RegistryFixture(
             RegistryFixture.web().replacing(
-                "load_balancers:", with: "  - { name: spare, protocol: TCP, port: 80, targets: [10.0.0.9] }\nload_balancers:"))
+                "load_balancers:",
+                with: "  - { name: spare, protocol: TCP, port: 80, targets: [10.0.0.9] "
+                    + "}\nload_balancers:"))
         #expect(try await fixture.health("10.0.0.9:80", in: "spare") == "unused Target.NotInUse")
         #expect(fixture.probes.endpoints.isEmpty)
     }
@@ -146,7 +153,10 @@ import Testing
         try await fixture.register("10.0.0.1")
         try await fixture.report("10.0.0.1:80", .healthy)
         let away = RegistryFixture.web().replacing("target_group: web }", with: "target_group: other }")
-            .replacing("load_balancers:", with: "  - { name: other, protocol: TCP, port: 80 }\nload_balancers:")
+            .replacing(
+                "load_balancers:",
+                with: "  - { name: other, protocol: TCP, port: 80 "
+                    + "}\nload_balancers:")
         _ = try await fixture.apply(away)
         #expect(try await fixture.health("10.0.0.1:80") == "unused Target.NotInUse")
         #expect(fixture.probes.endpoints.isEmpty)
@@ -156,7 +166,8 @@ import Testing
     }
 
     @Test func `without health checks every target counts as healthy`() async throws {
-        let fixture = try await RegistryFixture(RegistryFixture.web(check: "enabled: false", targets: "10.0.0.1"))
+        let fixture = try await RegistryFixture(
+            RegistryFixture.web(check: "enabled: false", targets: "10.0.0.1"))
         #expect(try await fixture.health("10.0.0.1:80") == "unavailable Target.HealthCheckDisabled")
         #expect(fixture.workers.routedEndpoints == ["10.0.0.1:80"])
         #expect(fixture.probes.endpoints.isEmpty)

@@ -17,7 +17,9 @@ import Testing
     @Test func `before the connection each failure keeps its name`() {
         for check in [HealthCheck(), HealthCheck(protocol: .http)] {
             expect([.failed(.connectionRefused)], of: check, endsWith: .failure(.connectionRefused))
-            expect([.failed(.unreachable("No route to host"))], of: check, endsWith: .failure(.unreachable("No route to host")))
+            expect(
+                [.failed(.unreachable("No route to host"))], of: check,
+                endsWith: .failure(.unreachable("No route to host")))
             expect([.timedOut], of: check, endsWith: .failure(.timedOut(.connecting, byteCountReceived: 0)))
             expect([.closed], of: check, endsWith: .failure(.closedEarly(byteCountReceived: 0)))
         }
@@ -43,7 +45,8 @@ import Testing
         let address = IPAddress(v6High: 0x2001_0db8_0000_0000, v6Low: 1)
         var generator = SplitMix64(seed: 1)
         var exchange = ProbeExchange(
-            probing: Endpoint(address: address, port: 80), with: HealthCheck(protocol: .http), using: &generator)
+            probing: Endpoint(address: address, port: 80), with: HealthCheck(protocol: .http),
+            using: &generator)
         guard case .send(let bytes) = exchange.on(.connected) else {
             Issue.record("no request")
             return
@@ -54,7 +57,10 @@ import Testing
     /// What comes back, in pieces, and how the probe ends.
     private static let answers: [(events: [ProbeExchange.Event], outcome: ProbeOutcome)] = [
         ([text("HTTP/1.1 200 OK\r\n\r\n")], .success),
-        ([text("HTTP/1.1 100 Continue\r\n\r\n"), text("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n")], .success),
+        (
+            [text("HTTP/1.1 100 Continue\r\n\r\n"), text("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n")],
+            .success
+        ),
         ([text("HTTP/1.1 503 Busy\r\n\r\n")], .failure(.statusMismatch(code: 503))),
         ([text("HTTP/1.1 404 "), text("No\r\n\r\n")], .failure(.statusMismatch(code: 404))),
         ([text("220 mail ready\r\n")], .failure(.malformedAnswer("it does not begin with \"HTTP/1.\""))),
@@ -88,7 +94,8 @@ import Testing
         expect([.connected, good], of: any, endsWith: .lameDuck)
         expect([.connected, good], of: exact, endsWith: .lameDuck)
         expect([.connected, text("HTTP/1.1 200 OK\r\nX-Drain: no\r\n\r\n")], of: exact, endsWith: .success)
-        expect([.connected, text("HTTP/1.1 200 OK\r\nX-Drain-Not: yes\r\n\r\n")], of: any, endsWith: .success)
+        expect(
+            [.connected, text("HTTP/1.1 200 OK\r\nX-Drain-Not: yes\r\n\r\n")], of: any, endsWith: .success)
         expect(
             [.connected, text("HTTP/1.1 500 Bad\r\nX-Drain: yes\r\n\r\n")], of: exact,
             endsWith: .failure(.statusMismatch(code: 500)))
@@ -106,7 +113,9 @@ import Testing
             [.connected, text("HTTP/1.0 200 OK\r\n\r\ndraining"), .closed], of: check, endsWith: .lameDuck)
         let filler = text(String(repeating: "x", count: 70_000))
         expect([.connected, text("HTTP/1.0 200 OK\r\n\r\n"), filler], of: check, endsWith: .success)
-        expect([.connected, text("HTTP/1.1 503 Busy\r\n\r\n")], of: check, endsWith: .failure(.statusMismatch(code: 503)))
+        expect(
+            [.connected, text("HTTP/1.1 503 Busy\r\n\r\n")], of: check,
+            endsWith: .failure(.statusMismatch(code: 503)))
     }
 
     // MARK: UDP
@@ -120,8 +129,10 @@ import Testing
 
     @Test func `an unexpected datagram does not end the probe but names its failure`() {
         let check = udp(DatagramProbe(payload: [1], expectation: .prefix([7, 8])))
-        expect([.connected, .received([9]), .received([]), .received([7, 8, 9])], of: check, endsWith: .success)
-        expect([.connected, .received([0, 7, 8]), .timedOut], of: check, endsWith: .failure(.unexpectedAnswer))
+        expect(
+            [.connected, .received([9]), .received([]), .received([7, 8, 9])], of: check, endsWith: .success)
+        expect(
+            [.connected, .received([0, 7, 8]), .timedOut], of: check, endsWith: .failure(.unexpectedAnswer))
         expect([.connected, .received([]), .timedOut], of: check, endsWith: .failure(.unexpectedAnswer))
         expect(
             [.connected, .timedOut], of: check,

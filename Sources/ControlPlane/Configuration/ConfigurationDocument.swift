@@ -58,13 +58,14 @@ enum ConfigurationDocument {
         let anchors = names(after: UInt8(ascii: "&"), in: text)
         if !anchors.isEmpty {
             let known = Set(anchors.map(\.name))
-            if let alias = names(after: UInt8(ascii: "*"), in: text).first(where: { known.contains($0.name) }) {
+            if let alias = names(after: UInt8(ascii: "*"), in: text).first(where: { known.contains($0.name) })
+            {
                 let position = Self.position(of: alias.offset, in: text)
                 let name = String(decoding: alias.name, as: UTF8.self)
                 return Unsupported(
                     line: position.line, column: position.column,
-                    message: "\"*\(name)\" is a YAML alias, which Weir does not read: a few of them can unfold "
-                        + "into gigabytes. Write the value out.")
+                    message: "\"*\(name)\" is a YAML alias, which Weir does not read: a few of them can "
+                        + "unfold into gigabytes. Write the value out.")
             }
         }
         if let offset = complexKeyOffset(in: text) {
@@ -80,7 +81,9 @@ enum ConfigurationDocument {
     /// Every name that follows `sigil` where a token could begin; comments and quotes count too.
     ///
     /// A letter or "=" before it, as in `?a=1&b=2`, makes it part of a word for libyaml as well.
-    private static func names(after sigil: UInt8, in text: [UInt8]) -> [(name: ArraySlice<UInt8>, offset: Int)] {
+    private static func names(after sigil: UInt8, in text: [UInt8]) -> [(
+        name: ArraySlice<UInt8>, offset: Int
+    )] {
         var found: [(name: ArraySlice<UInt8>, offset: Int)] = []
         for offset in text.indices where text[offset] == sigil {
             guard offset == 0 || canPrecedeToken(text[offset - 1]) else { continue }
@@ -99,7 +102,9 @@ enum ConfigurationDocument {
         return found
     }
 
-    /// Blanks, indicators, the ends of quoted or flow values, and whatever is not ASCII: libyaml knows line breaks there.
+    /// Blanks, indicators and the ends of quoted or flow values.
+    ///
+    /// Also whatever is not ASCII: libyaml knows line breaks there.
     private static func canPrecedeToken(_ byte: UInt8) -> Bool {
         byte >= 0x80 || byte <= 0x20 || "[]{},:?-\"'".utf8.contains(byte)
     }
@@ -138,11 +143,14 @@ enum ConfigurationDocument {
             let whole = [context?.text, text].compactMap { $0 }.joined(separator: ", ")
             return problem(
                 mark.line, mark.column,
-                "not valid YAML: \(whole). Check the indentation, colons and quotes at column \(mark.column).")
+                "not valid YAML: \(whole). Check the indentation, colons and quotes at column "
+                    + "\(mark.column).")
         case .duplicatedKeysInMapping(let keys, let context):
             let names = keys.map { "\"\($0)\"" }.joined(separator: ", ")
             return problem(
-                context.mark.line, context.mark.column, "the key \(names) stands twice in one mapping, first here. Keep one of them.")
+                context.mark.line, context.mark.column,
+                "the key \(names) stands twice in one mapping, "
+                    + "first here. Keep one of them.")
         case .reader(let text, let offset, _, _):
             let head = yaml.prefix(offset ?? 0)
             let line = 1 + head.count { $0.isNewline }
@@ -174,7 +182,9 @@ extension Node {
 
     /// True for what YAML reads as null: nothing, `~` or `null`, not quoted.
     var isEmptyScalar: Bool {
-        guard case .scalar(let scalar) = self, scalar.style == .plain || scalar.style == .any else { return false }
+        guard case .scalar(let scalar) = self, scalar.style == .plain || scalar.style == .any else {
+            return false
+        }
         return ["", "~", "null", "Null", "NULL"].contains(scalar.string)
     }
 }

@@ -5,12 +5,15 @@ import Yams
 
 extension ConfigurationReader {
     static let healthCheckKeys = [
-        "enabled", "protocol", "port", "interval", "timeout", "healthy_threshold", "unhealthy_threshold", "path",
+        "enabled", "protocol", "port", "interval", "timeout", "healthy_threshold", "unhealthy_threshold",
+        "path",
         "matcher", "udp", "lame_duck",
     ]
 
     mutating func readHealthCheck(of group: Scope) -> HealthCheck {
-        guard let scope = child("health_check", of: group, keys: Self.healthCheckKeys) else { return HealthCheck() }
+        guard let scope = child("health_check", of: group, keys: Self.healthCheckKeys) else {
+            return HealthCheck()
+        }
         var check = HealthCheck(protocol: readProbeProtocol(scope) ?? .tcp)
         if let isEnabled = boolean("enabled", of: scope) { check.isEnabled = isEnabled }
         readCheckPort(scope, into: &check)
@@ -56,17 +59,21 @@ extension ConfigurationReader {
         let isTimeoutKnown = timeout != nil || scope.fields["timeout"] == nil
         if isIntervalKnown, isTimeoutKnown, check.timeoutSeconds >= check.intervalSeconds {
             let key = timeout != nil ? "timeout" : "interval"
-            let bound = "it must be below the interval (\(check.intervalSeconds) s), or probes overlap. "
+            let bound =
+                "it must be below the interval (\(check.intervalSeconds) s), or probes overlap. "
                 + "Lower timeout or raise interval."
             if key == "timeout" {
                 note("timeout", of: scope, "is \(check.timeoutSeconds) s; \(bound)")
             } else {
                 note(
-                    at: scope.fields["interval"]?.position, path: scope.path(to: "timeout"), subject: scope.subject,
+                    at: scope.fields["interval"]?.position, path: scope.path(to: "timeout"),
+                    subject: scope.subject,
                     "\(scope.prefix)timeout is \(check.timeoutSeconds) s by default; \(bound)")
             }
         }
-        if let count = integer("healthy_threshold", of: scope, in: 2...10) { check.healthyThresholdCount = count }
+        if let count = integer("healthy_threshold", of: scope, in: 2...10) {
+            check.healthyThresholdCount = count
+        }
         if let count = integer("unhealthy_threshold", of: scope, in: 2...10) {
             check.unhealthyThresholdCount = count
         }
@@ -75,14 +82,15 @@ extension ConfigurationReader {
     // MARK: HTTP
 
     private mutating func readHTTP(_ scope: Scope, into check: inout HealthCheck) {
-        for key in ["path", "matcher", "lame_duck"] where scope.fields[key] != nil && check.protocol != .http {
+        for key in ["path", "matcher", "lame_duck"] where scope.fields[key] != nil && check.protocol != .http
+        {
             note(
                 key, of: scope,
                 "belongs to HTTP health checks, but this one is \(check.protocol.rawValue). "
                     + "Set health_check.protocol: HTTP, or leave it out.")
         }
         if let path = text("path", of: scope) {
-            // Anything but visible ASCII would end the request line or need an encoding; see RFC 9112 section 3.
+            // Anything but visible ASCII would end the request line; see RFC 9112 section 3.
             if path.hasPrefix("/"), path.utf8.count <= Limits.healthCheckPathLengthMax,
                 path.utf8.allSatisfy({ (0x21...0x7E).contains($0) })
             {
@@ -130,7 +138,8 @@ extension ConfigurationReader {
             } else {
                 note(
                     "body", of: fields,
-                    "has \(body.utf8.count) bytes; it must be a token of 1 to \(Limits.lameDuckTextLengthMax) bytes.")
+                    "has \(body.utf8.count) bytes; it must be a token of 1 to "
+                        + "\(Limits.lameDuckTextLengthMax) bytes.")
             }
         }
         if fields.fields["header"] == nil, fields.fields["body"] == nil {
@@ -150,10 +159,11 @@ extension ConfigurationReader {
     /// A token of RFC 9110 section 5.6.2.
     private static func isFieldName(_ name: String) -> Bool {
         let marks = Array("!#$%&'*+-.^_`|~".utf8)
-        return !name.isEmpty && name.utf8.allSatisfy { byte in
-            (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
-                || marks.contains(byte)
-        }
+        return !name.isEmpty
+            && name.utf8.allSatisfy { byte in
+                (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
+                    || marks.contains(byte)
+            }
     }
 
     // MARK: UDP
@@ -163,13 +173,15 @@ extension ConfigurationReader {
     ]
 
     private mutating func readDatagram(_ scope: Scope, into check: inout HealthCheck) {
-        let proofless = "A UDP probe without an expected answer proves nothing: a dead service is as silent as a "
-            + "living one."
+        let proofless =
+            "A UDP probe without an expected answer proves nothing: a dead service is as silent "
+            + "as a living one."
         guard scope.fields["udp"] != nil else {
             if check.protocol == .udp {
                 note(
                     "udp", of: scope,
-                    "is missing. \(proofless) Give udp: { preset: dns } or udp: { payload: …, expect: … }.")
+                    "is missing. \(proofless) Give udp: { preset: dns } "
+                        + "or udp: { payload: …, expect: … }.")
             }
             return
         }
@@ -193,11 +205,15 @@ extension ConfigurationReader {
             .filter { fields.fields[$0] != nil }
         switch expected.count {
         case 0:
-            note("expect", of: fields, "is missing. \(proofless) Give expect, expect_prefix or their _hex forms.")
+            note(
+                "expect", of: fields,
+                "is missing. \(proofless) Give expect, expect_prefix or their _hex "
+                    + "forms.")
         case 1:
             let isPrefix = expected[0].hasPrefix("expect_prefix")
             let key = isPrefix ? "expect_prefix" : "expect"
-            guard let expectation = bytes(key, of: fields, limit: Limits.probePayloadByteCountMax), let payload
+            guard let expectation = bytes(key, of: fields, limit: Limits.probePayloadByteCountMax),
+                let payload
             else { return }
             check.datagram = DatagramProbe(
                 payload: payload, expectation: isPrefix ? .prefix(expectation) : .contains(expectation))
@@ -213,7 +229,9 @@ extension ConfigurationReader {
         if !others.isEmpty {
             note(
                 "preset", of: fields,
-                "is given beside \(others.joined(separator: " and ")). A preset has its own payload and answer; keep one.")
+                "is given beside \(others.joined(separator: " and ")). A preset has its own payload and "
+                    + "answer; keep one."
+            )
         }
         guard let text = text("preset", of: fields) else { return }
         switch text {
@@ -237,7 +255,8 @@ extension ConfigurationReader {
             guard let decoded = Self.decodeHex(text) else {
                 note(
                     hexKey, of: fields,
-                    "is \"\(Self.shortened(text))\"; it must be pairs of hexadecimal digits, such as \"0a0b\".")
+                    "is \"\(Self.shortened(text))\"; it must be pairs of hexadecimal digits, such as "
+                        + "\"0a0b\".")
                 return nil
             }
             bytes = decoded

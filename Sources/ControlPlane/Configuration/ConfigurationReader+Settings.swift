@@ -5,7 +5,8 @@ import Yams
 
 extension ConfigurationReader {
     static let settingKeys = [
-        "admin", "state", "workers", "availability_zone", "hash_seed", "source_addresses", "congestion_control",
+        "admin", "state", "workers", "availability_zone", "hash_seed", "source_addresses",
+        "congestion_control",
         "run_as", "drain_timeout", "log", "limits",
     ]
 
@@ -28,7 +29,8 @@ extension ConfigurationReader {
         readSourceAddresses(top, into: &settings)
         readCongestionControl(top, into: &settings, named: &named)
         readRunAs(top, into: &settings)
-        if let seconds = integer("drain_timeout", of: top, in: 0...Limits.drainTimeoutSecondsMax, unit: " s") {
+        if let seconds = integer("drain_timeout", of: top, in: 0...Limits.drainTimeoutSecondsMax, unit: " s")
+        {
             settings.drainTimeoutSeconds = seconds
         }
         readLog(top, into: &settings, named: &named)
@@ -56,8 +58,9 @@ extension ConfigurationReader {
         if !address.isLocal, settings.tokenFile == nil {
             note(
                 "listen", of: admin,
-                "is \(address), which other machines can reach; that needs admin.token_file, or anybody could "
-                    + "change the load balancer. Name a token file, or listen on 127.0.0.1 or a Unix socket.")
+                "is \(address), which other machines can reach; that needs admin.token_file, or anybody "
+                    + "could change the load balancer. Name a token file, or listen on 127.0.0.1 or a Unix "
+                    + "socket.")
         }
     }
 
@@ -66,7 +69,8 @@ extension ConfigurationReader {
         guard let count = Self.wholeNumber(text), (1...Limits.workerCountMax).contains(count) else {
             note(
                 "workers", of: top,
-                "is \"\(Self.shortened(text))\"; it must be auto or a whole number from 1 to \(Limits.workerCountMax).")
+                "is \"\(Self.shortened(text))\"; it must be auto or a whole number from 1 to "
+                    + "\(Limits.workerCountMax).")
             return
         }
         settings.workers = .count(count)
@@ -105,13 +109,15 @@ extension ConfigurationReader {
             guard case .scalar(let scalar) = node, let address = IPAddress(scalar.string) else {
                 note(
                     at: node.position, path: path, subject: scope.subject,
-                    "\(scope.prefix)\(key)[\(index)] is \(Self.describe(node)); it must be an IPv4 or IPv6 address.")
+                    "\(scope.prefix)\(key)[\(index)] is \(Self.describe(node)); it must be an IPv4 or IPv6 "
+                        + "address.")
                 continue
             }
             if address.isMulticast || (address.isUnspecified && !allowsUnspecified) {
                 note(
                     at: node.position, path: path, subject: scope.subject,
-                    "\(scope.prefix)\(key)[\(index)] is \(address); it must be a unicast address of this machine.")
+                    "\(scope.prefix)\(key)[\(index)] is \(address); it must be a unicast address of this "
+                        + "machine.")
             } else if addresses.contains(address) {
                 note(
                     at: node.position, path: path, subject: scope.subject,
@@ -134,7 +140,8 @@ extension ConfigurationReader {
 
     private mutating func algorithm(_ key: String, of scope: Scope) -> String? {
         guard let text = text(key, of: scope) else { return nil }
-        let isName = (1...15).contains(text.utf8.count)
+        let isName =
+            (1...15).contains(text.utf8.count)
             && text.utf8.allSatisfy { (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x5F }
         guard isName else {
             note(
@@ -149,12 +156,17 @@ extension ConfigurationReader {
     private mutating func readRunAs(_ top: Scope, into settings: inout ApplianceSettings) {
         guard let text = text("run_as", of: top) else { return }
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        let isValid = (1...2).contains(parts.count) && parts.allSatisfy { part in
-            (1...32).contains(part.utf8.count) && part.first != "-" && part.utf8.allSatisfy { byte in
-                (0x61...0x7A).contains(byte) || (0x41...0x5A).contains(byte) || (0x30...0x39).contains(byte)
-                    || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-") || byte == UInt8(ascii: ".")
+        let isValid =
+            (1...2).contains(parts.count)
+            && parts.allSatisfy { part in
+                (1...32).contains(part.utf8.count) && part.first != "-"
+                    && part.utf8.allSatisfy { byte in
+                        (0x61...0x7A).contains(byte) || (0x41...0x5A).contains(byte)
+                            || (0x30...0x39).contains(byte)
+                            || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-")
+                            || byte == UInt8(ascii: ".")
+                    }
             }
-        }
         guard isValid else {
             note("run_as", of: top, "is \"\(Self.shortened(text))\"; it must be USER or USER:GROUP.")
             return
@@ -167,7 +179,9 @@ extension ConfigurationReader {
     ) {
         guard let scope = child("log", of: top, keys: ["level", "format"]) else { return }
         for key in scope.fields.keys { named.insert("log.\(key)") }
-        if let level = choice("level", of: scope, as: ApplianceSettings.LogLevel.self) { settings.logLevel = level }
+        if let level = choice("level", of: scope, as: ApplianceSettings.LogLevel.self) {
+            settings.logLevel = level
+        }
         if let format = choice("format", of: scope, as: ApplianceSettings.LogFormat.self) {
             settings.logFormat = format
         }
@@ -184,6 +198,7 @@ extension ConfigurationReader {
     }
 
     static func zoneObjection(_ zone: String) -> String {
-        "is \"\(shortened(zone))\"; it must be 1 to \(Limits.zoneNameLengthMax) printable characters without spaces."
+        "is \"\(shortened(zone))\"; it must be 1 to \(Limits.zoneNameLengthMax) printable characters "
+            + "without spaces."
     }
 }

@@ -5,12 +5,15 @@ import Yams
 
 extension ConfigurationReader {
     static let targetGroupKeys = [
-        "name", "protocol", "port", "health_check", "attributes", "targets", "connect_timeout", "connect_attempts",
+        "name", "protocol", "port", "health_check", "attributes", "targets", "connect_timeout",
+        "connect_attempts",
     ]
 
     mutating func readTargetGroups(_ top: Scope) -> [Located<ConfiguredTargetGroup>] {
-        let nodes = list(
-            "target_groups", of: top, countMax: Limits.targetGroupCountMax, nextStep: "Merge some groups.") ?? []
+        let nodes =
+            list(
+                "target_groups", of: top, countMax: Limits.targetGroupCountMax, nextStep: "Merge some groups."
+            ) ?? []
         var groups: [Located<ConfiguredTargetGroup>] = []
         var lines: [String: Int] = [:]
         var targetCount = 0
@@ -30,7 +33,8 @@ extension ConfigurationReader {
         if targetCount > Limits.targetCountMax {
             note(
                 "target_groups", of: top,
-                "list \(targetCount) targets in all; at most \(Limits.targetCountMax) are allowed. Remove some.")
+                "list \(targetCount) targets in all; at most \(Limits.targetCountMax) are allowed. Remove "
+                    + "some.")
         }
         return groups
     }
@@ -38,9 +42,10 @@ extension ConfigurationReader {
     /// A group whose name is unusable keeps an empty one, so that the rest of it is still checked.
     private mutating func readTargetGroup(_ node: Node, index: Int) -> Located<ConfiguredTargetGroup>? {
         let path = "target_groups[\(index)]"
-        guard let scope = scope(
-            of: node, subject: Self.subject(path, of: node), prefix: "", path: path,
-            keys: Self.targetGroupKeys)
+        guard
+            let scope = scope(
+                of: node, subject: Self.subject(path, of: node), prefix: "", path: path,
+                keys: Self.targetGroupKeys)
         else { return nil }
         let name = name(of: scope)
 
@@ -73,7 +78,8 @@ extension ConfigurationReader {
         case .tls, .http, .https:
             note(
                 "protocol", of: scope,
-                "is \(text), which is not available yet in this version. Use TCP, which carries it unchanged.")
+                "is \(text), which is not available yet in this version. Use TCP, which carries it "
+                    + "unchanged.")
         case nil:
             note(
                 "protocol", of: scope,
@@ -86,13 +92,16 @@ extension ConfigurationReader {
 
     private mutating func readTargets(of scope: Scope, groupPort: UInt16?) -> [Target]? {
         // An empty list is a list: it says that the group has no target.
-        guard let nodes = list(
-            "targets", of: scope, countMax: Limits.targetCountMax, nextStep: "Remove some.")
+        guard
+            let nodes = list(
+                "targets", of: scope, countMax: Limits.targetCountMax, nextStep: "Remove some.")
         else { return nil }
         var targets: [Target] = []
         var seen: Set<TargetID> = []
         for (index, node) in nodes.enumerated() {
-            guard let target = readTarget(node, index: index, of: scope, groupPort: groupPort) else { continue }
+            guard let target = readTarget(node, index: index, of: scope, groupPort: groupPort) else {
+                continue
+            }
             if seen.insert(target.id).inserted {
                 targets.append(target)
             } else {
@@ -111,16 +120,19 @@ extension ConfigurationReader {
         let path = scope.path(to: key)
         if case .scalar(let scalar) = node {
             guard let parsed = AddressAndPort(scalar.string) else {
-                note(at: node.position, path: path, subject: scope.subject, Self.targetObjection(key, scalar.string))
+                note(
+                    at: node.position, path: path, subject: scope.subject,
+                    Self.targetObjection(key, scalar.string))
                 return nil
             }
             return checkedTarget(
                 parsed, port: nil, weight: 1, zone: nil, named: key, at: node.position, path: path, of: scope,
                 groupPort: groupPort)
         }
-        guard let fields = self.scope(
-            of: node, subject: scope.subject, prefix: "\(key).", path: path,
-            keys: ["id", "port", "weight", "availability_zone"])
+        guard
+            let fields = self.scope(
+                of: node, subject: scope.subject, prefix: "\(key).", path: path,
+                keys: ["id", "port", "weight", "availability_zone"])
         else { return nil }
         let weight = integer("weight", of: fields, in: TargetRule.weights)
         let port = port("port", of: fields)
@@ -137,7 +149,10 @@ extension ConfigurationReader {
             return nil
         }
         if parsed.port != nil, fields.fields["port"] != nil {
-            note("port", of: fields, "is given beside a port in the id \"\(Self.shortened(id))\". Keep one of them.")
+            note(
+                "port", of: fields,
+                "is given beside a port in the id \"\(Self.shortened(id))\". Keep one "
+                    + "of them.")
             return nil
         }
         return checkedTarget(
@@ -146,7 +161,8 @@ extension ConfigurationReader {
     }
 
     private mutating func checkedTarget(
-        _ parsed: AddressAndPort, port: UInt16?, weight: Int, zone: String?, named key: String, at mark: Position?,
+        _ parsed: AddressAndPort, port: UInt16?, weight: Int, zone: String?, named key: String,
+        at mark: Position?,
         path: String, of scope: Scope, groupPort: UInt16?
     ) -> Target? {
         if let objection = TargetRule.objection(to: parsed.address) {
@@ -155,13 +171,14 @@ extension ConfigurationReader {
                 "\(key) is \(parsed.address); \(objection).")
             return nil
         }
-        // Without a port of its own or of the group the target cannot be named; the group's error stands already.
+        // Without any port the target cannot be named; the error of the group's port stands already.
         guard let port = parsed.port ?? port ?? groupPort else { return nil }
-        return Target(id: TargetID(address: parsed.address, port: port), weight: weight, availabilityZone: zone)
+        return Target(
+            id: TargetID(address: parsed.address, port: port), weight: weight, availabilityZone: zone)
     }
 
     private static func targetObjection(_ key: String, _ text: String) -> String {
-        "\(key) is \"\(shortened(text))\"; it must be ADDRESS, ADDRESS:PORT or [IPV6]:PORT. Targets are named by "
-            + "address: look up the name and give its address."
+        "\(key) is \"\(shortened(text))\"; it must be ADDRESS, ADDRESS:PORT or [IPV6]:PORT. Targets are "
+            + "named by address: look up the name and give its address."
     }
 }

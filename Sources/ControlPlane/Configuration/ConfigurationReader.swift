@@ -38,7 +38,8 @@ struct ConfigurationReader {
         /// For machines: `target_groups[0].health_check`; empty at the top.
         let path: String
 
-        func path(to key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }    }
+        func path(to key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
+    }
 
     /// A value and where it stands, for checks across the document.
     struct Located<Value> {
@@ -48,22 +49,27 @@ struct ConfigurationReader {
 
     // MARK: Problems
 
-    mutating func note(at mark: Position?, path: String, subject: String, _ message: String) {
+    /// Notes one problem. Beyond the bound it is only counted, and `message` is not even composed.
+    mutating func note(
+        at mark: Position?, path: @autoclosure () -> String, subject: String,
+        _ message: @autoclosure () -> String
+    ) {
         guard problems.count < Limits.configurationErrorCountMax else {
             omittedProblemCount += 1
             return
         }
+        let message = message()
         problems.append(
             ConfigurationError(
                 fileName: fileName, line: mark?.line ?? 1, column: mark?.column,
-                path: path, message: subject.isEmpty ? message : "\(subject): \(message)"))
+                path: path(), message: subject.isEmpty ? message : "\(subject): \(message)"))
     }
 
     /// Notes `KEY MESSAGE` about one key of a mapping, at the line of its value.
-    mutating func note(_ key: String, of scope: Scope, _ message: String) {
+    mutating func note(_ key: String, of scope: Scope, _ message: @autoclosure () -> String) {
         note(
             at: scope.fields[key]?.position ?? scope.mark, path: scope.path(to: key), subject: scope.subject,
-            "\(scope.prefix)\(key) \(message)")
+            "\(scope.prefix)\(key) \(message())")
     }
 
     // MARK: Mappings and sequences
@@ -76,10 +82,12 @@ struct ConfigurationReader {
         unavailable: [String: String] = [:]
     ) -> Scope? {
         guard case .mapping(let mapping) = node else {
-            let name = prefix.isEmpty ? (subject.isEmpty ? "the file" : "this entry") : String(prefix.dropLast())
+            let name =
+                prefix.isEmpty ? (subject.isEmpty ? "the file" : "this entry") : String(prefix.dropLast())
             note(
                 at: node.position, path: path, subject: subject,
-                "\(name) is \(Self.describe(node)); it must be a mapping with the keys \(keys.joined(separator: ", ")).")
+                "\(name) is \(Self.describe(node)); it must be a mapping with the keys "
+                    + "\(keys.joined(separator: ", ")).")
             return nil
         }
         var fields: [String: Node] = [:]
@@ -100,7 +108,8 @@ struct ConfigurationReader {
             } else {
                 note(
                     at: key.position, path: path.isEmpty ? name : "\(path).\(name)", subject: subject,
-                    "unknown key \"\(prefix)\(Self.shortened(name))\"" + NearestKey.advice(for: name, in: keys))
+                    "unknown key \"\(prefix)\(Self.shortened(name))\""
+                        + NearestKey.advice(for: name, in: keys))
             }
         }
         return Scope(
@@ -135,7 +144,10 @@ struct ConfigurationReader {
             return nil
         }
         guard sequence.count <= countMax else {
-            note(key, of: scope, "has \(sequence.count) entries; at most \(countMax) are allowed. \(nextStep)")
+            note(
+                key, of: scope,
+                "has \(sequence.count) entries; at most \(countMax) are allowed. "
+                    + "\(nextStep)")
             return nil
         }
         return Array(sequence)
@@ -179,7 +191,8 @@ struct ConfigurationReader {
             let shown = Self.wholeNumber(text).map { "\($0)\(unit)" } ?? "\"\(Self.shortened(text))\""
             note(
                 key, of: scope,
-                "is \(shown); it must be a whole number from \(range.lowerBound) to \(range.upperBound)\(unit).")
+                "is \(shown); it must be a whole number from \(range.lowerBound) to "
+                    + "\(range.upperBound)\(unit).")
             return nil
         }
         return number
@@ -214,7 +227,9 @@ struct ConfigurationReader {
 
     /// The name of a load balancer or target group.
     mutating func name(of scope: Scope) -> String? {
-        guard let name = requiredText("name", of: scope, "Give each entry a name of its own.") else { return nil }
+        guard let name = requiredText("name", of: scope, "Give each entry a name of its own.") else {
+            return nil
+        }
         guard NameRule.isValid(name) else {
             note("name", of: scope, "is \"\(Self.shortened(name))\"; \(NameRule.sentence)")
             return nil
@@ -223,10 +238,14 @@ struct ConfigurationReader {
     }
 
     /// Sets every attribute that stands under `attributes`.
-    mutating func readAttributes<Attributes: AttributeSet>(of scope: Scope, into attributes: inout Attributes) {
+    mutating func readAttributes<Attributes: AttributeSet>(of scope: Scope, into attributes: inout Attributes)
+    {
         guard let node = value("attributes", of: scope) else { return }
         guard case .mapping(let mapping) = node else {
-            note("attributes", of: scope, "is \(Self.describe(node)); it must be a mapping of attribute keys.")
+            note(
+                "attributes", of: scope,
+                "is \(Self.describe(node)); it must be a mapping of attribute "
+                    + "keys.")
             return
         }
         for (keyNode, valueNode) in mapping {
@@ -269,7 +288,11 @@ struct ConfigurationReader {
 
     static func describe(_ node: Node) -> String {
         switch node {
-        case .scalar(let scalar): node.isEmptyScalar ? "empty" : "the single value \"\(shortened(scalar.string))\""
+        case .scalar(let scalar):
+            node.isEmptyScalar
+                ? "empty"
+                : "the single value "
+                    + "\"\(shortened(scalar.string))\""
         case .mapping: "a mapping"
         case .sequence: "a list"
         case .alias: "an alias"

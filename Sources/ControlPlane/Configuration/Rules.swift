@@ -5,7 +5,8 @@ import Balancing
 /// What load balancers and target groups may be called.
 enum NameRule {
     static let sentence =
-        "it must be 1 to \(Limits.nameLengthMax) letters, digits or \"-\", and neither begin nor end with \"-\"."
+        "it must be 1 to \(Limits.nameLengthMax) letters, digits or \"-\", and neither begin nor end with "
+        + "\"-\"."
 
     static func isValid(_ name: String) -> Bool {
         let bytes = Array(name.utf8)
@@ -31,7 +32,10 @@ enum TargetRule {
     /// Why flows cannot go to an address; nil when they can.
     static func objection(to address: IPAddress) -> String? {
         if address.isUnspecified { return "it names no machine. Give the address of one" }
-        if address.isMulticast { return "it is a multicast address, which is not one machine. Give a unicast address" }
+        if address.isMulticast {
+            return "it is a multicast address, which is not one machine. Give a "
+                + "unicast address"
+        }
         return nil
     }
 
@@ -80,7 +84,9 @@ enum ListenerRule {
         let transport: Transport
     }
 
-    /// Every overlap across load balancers, one for each pair of listeners; cost grows with the listeners of one port.
+    /// Every overlap across load balancers, one for each pair of listeners.
+    ///
+    /// Quadratic only in the listeners of one port and transport.
     static func overlaps(among loadBalancers: [LoadBalancer]) -> [Overlap] {
         struct Slot: Hashable {
             let port: UInt16

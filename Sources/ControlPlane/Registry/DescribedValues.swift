@@ -66,7 +66,8 @@ extension TargetGroup {
     var values: [(key: String, value: String)] {
         [
             ("protocol", `protocol`.rawValue), ("port", String(port)),
-            ("connect_timeout", String(connectTimeoutSeconds)), ("connect_attempts", String(connectAttemptCountMax)),
+            ("connect_timeout", String(connectTimeoutSeconds)),
+            ("connect_attempts", String(connectAttemptCountMax)),
         ] + healthCheck.values + attributes.values
     }
 }
@@ -74,7 +75,8 @@ extension TargetGroup {
 extension ForwardAction {
     /// `web`, or `web (90), canary (10)`.
     var description: String {
-        let names = targetGroups.count == 1
+        let names =
+            targetGroups.count == 1
             ? targetGroups.map(\.targetGroup) : targetGroups.map { "\($0.targetGroup) (\($0.weight))" }
         return names.joined(separator: ", ") + (isStickyByGroup ? ", sticky" : "")
     }

@@ -47,6 +47,7 @@ package struct NumberPool: Sendable {
         assert(number < nextNumber && !resting.contains { $0.lease.number == number })
         resting.append(
             Resting(
-                lease: Lease(number: number, baseline: counters), until: now.advanced(bySeconds: Self.restSeconds)))
+                lease: Lease(number: number, baseline: counters),
+                until: now.advanced(bySeconds: Self.restSeconds)))
     }
 }

@@ -144,19 +144,20 @@ package struct Registration: Sendable {
         if isDraining {
             return TargetHealth(
                 state: .draining, reason: .deregistrationInProgress,
-                sentence: "The target is deregistered: it gets no new flows, and its live ones may go on for up to "
-                    + "\(group.attributes.deregistrationDelaySeconds) s.")
+                sentence: "The target is deregistered: it gets no new flows, and its live ones may go on "
+                    + "for up to \(group.attributes.deregistrationDelaySeconds) s.")
         }
         guard isInUse else {
             return TargetHealth(
                 state: .unused, reason: .notInUse,
-                sentence: "No listener forwards to target group \"\(group.name)\", so the target gets no flows and "
-                    + "no health checks.")
+                sentence: "No listener forwards to target group \"\(group.name)\", so the target gets no "
+                    + "flows and no health checks.")
         }
         guard group.healthCheck.isEnabled else {
             return TargetHealth(
                 state: .unavailable, reason: .healthCheckDisabled,
-                sentence: "Health checks are disabled for target group \"\(group.name)\"; the target counts as healthy.")
+                sentence: "Health checks are disabled for target group \"\(group.name)\"; the target counts "
+                    + "as healthy.")
         }
         switch verdict {
         case .initial: return initialHealth(in: group)
@@ -178,7 +179,9 @@ package struct Registration: Sendable {
         }
         guard case .failure(let failure) = lastProbe.outcome else {
             return TargetHealth(
-                state: .initial, reason: .initialHealthChecking, sentence: "Initial health checks are in progress.")
+                state: .initial, reason: .initialHealthChecking,
+                sentence: "Initial health checks are in "
+                    + "progress.")
         }
         return TargetHealth(
             state: .initial, reason: .initialHealthChecking,

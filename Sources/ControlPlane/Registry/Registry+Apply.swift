@@ -12,7 +12,8 @@ extension Registry {
     /// Reads the configuration again, as SIGHUP asks: nothing is removed that the file does not name.
     ///
     /// - Parameter fileName: Stands before the line number in errors.
-    package func reload(_ configuration: String, fileName: String) async throws(ControlError) -> ApplyResponse {
+    package func reload(_ configuration: String, fileName: String) async throws(ControlError) -> ApplyResponse
+    {
         let response = try await apply(configuration, fileName: fileName, prune: false, isDryRun: false)
         logger.info("configuration read again", metadata: ["changes": "\(response.changes.count)"])
         return response
@@ -27,7 +28,8 @@ extension Registry {
         guard !isDraining || isDryRun else {
             throw ControlError(
                 kind: .conflict, code: "OperationNotPermitted",
-                message: "the appliance is draining and about to end. Apply the configuration to its successor.")
+                message: "the appliance is draining and about to end. Apply the configuration to its "
+                    + "successor.")
         }
         var candidate = state
         let differences = try candidate.merge(
@@ -59,7 +61,9 @@ extension Registry {
         let running = Dictionary(
             settings.values.map { ($0.key, $0.value) }, uniquingKeysWith: { first, _ in first })
         return configuration.settings.values.compactMap { key, value in
-            guard configuration.namedSettings.contains(key), let old = running[key], old != value else { return nil }
+            guard configuration.namedSettings.contains(key), let old = running[key], old != value else {
+                return nil
+            }
             return "\(key) is \(value) in the file, but \(old) here; it takes effect at the next start."
         }
     }

@@ -5,13 +5,14 @@ import Balancing
 
 extension Registry {
     /// `client` is `ADDRESS` or `ADDRESS:PORT`; without a port, port 0 is hashed and the answer says so.
-    package func explain(listener text: String, client: String) async throws(ControlError) -> ExplainResponse {
+    package func explain(listener text: String, client: String) async throws(ControlError) -> ExplainResponse
+    {
         let (loadBalancer, listener) = try findListener(text)
         guard let parsed = AddressAndPort(client), TargetRule.objection(to: parsed.address) == nil else {
             throw ControlError(
                 kind: .invalid, code: "ValidationError",
-                message: "client \"\(ConfigurationReader.shortened(client))\" is no address of a client; give "
-                    + "ADDRESS, ADDRESS:PORT or [IPV6]:PORT.")
+                message: "client \"\(ConfigurationReader.shortened(client))\" is no address of a client; "
+                    + "give ADDRESS, ADDRESS:PORT or [IPV6]:PORT.")
         }
         let id = ListenerID(loadBalancer: loadBalancer.name, port: listener.port)
         var answer = ExplainResponse(
@@ -19,8 +20,8 @@ extension Registry {
         let candidates = loadBalancer.addresses.filter { $0.family == parsed.address.family }
         guard let local = candidates.first, let number = state.listeners[id]?.number else {
             answer.steps.append(
-                "Load balancer \"\(loadBalancer.name)\" has no listen address of the client's family, so the client "
-                    + "cannot arrive.")
+                "Load balancer \"\(loadBalancer.name)\" has no listen address of the client's family, so "
+                    + "the client cannot arrive.")
             return answer
         }
         let transport = listener.protocol.carriesTCP ? Transport.tcp : .udp
@@ -38,12 +39,15 @@ extension Registry {
     ) {
         let name = key.transport == .tcp ? "TCP" : "UDP"
         answer.steps.append(
-            "The client arrives at listener \(answer.listener) (\(listener.protocol.rawValue)) on \(key.local) by "
-                + "\(name).")
+            "The client arrives at listener \(answer.listener) (\(listener.protocol.rawValue)) on "
+                + "\(key.local) by \(name).")
+        if listener.protocol == .tcpUDP {
+            answer.steps.append("The transport is part of the hash; a UDP flow may go elsewhere.")
+        }
         if key.local.address.isUnspecified {
             answer.steps.append(
-                "The listener serves every address of this machine; the one that the client really uses is part of "
-                    + "the hash, so another one may lead elsewhere.")
+                "The listener serves every address of this machine; the one that the client really uses is "
+                    + "part of the hash, so another one may lead elsewhere.")
         } else if candidates.count > 1 {
             answer.steps.append(
                 "The load balancer has \(candidates.count) addresses of this family; this answer is for "
@@ -57,10 +61,13 @@ extension Registry {
         into answer: inout ExplainResponse
     ) {
         let snapshot = published.snapshot
-        guard Int(number.rawValue) < snapshot.listeners.count, let route = snapshot.listeners[Int(number.rawValue)],
+        guard Int(number.rawValue) < snapshot.listeners.count,
+            let route = snapshot.listeners[Int(number.rawValue)],
             let groupIndex = snapshot.chooseGroup(of: route, key: key)
         else {
-            answer.steps.append("The listener forwards to no group of positive weight, so the flow is refused.")
+            answer.steps.append(
+                "The listener forwards to no group of positive weight, so the flow is "
+                    + "refused.")
             return
         }
         let group = snapshot.groups[groupIndex]
@@ -71,8 +78,8 @@ extension Registry {
         let isPortHashed = !group.isSticky || (route.choices.count > 1 && !route.isStickyByGroup)
         if !isPortGiven, isPortHashed {
             answer.steps.append(
-                "The client's port is part of the hash and was not given; this answer is for port 0, each real port "
-                    + "may lead elsewhere.")
+                "The client's port is part of the hash and was not given; this answer is for port 0, each "
+                    + "real port may lead elsewhere.")
         }
         guard let selection = snapshot.select(listener: number, key: key) else {
             answer.steps.append("No target may get flows, so the flow is refused.")
@@ -81,10 +88,10 @@ extension Registry {
         answer.target = selection.endpoint.description
         answer.steps.append(
             group.isSticky
-                ? "Stickiness is on: the client's address alone, hashed with this appliance's seed, falls on slot "
-                    + "\(selection.tableSlot) of \(group.flowHash.slotCount)."
-                : "The flow's addresses, ports and transport, hashed with this appliance's seed, fall on slot "
-                    + "\(selection.tableSlot) of \(group.flowHash.slotCount).")
+                ? "Stickiness is on: the client's address alone, hashed with this appliance's seed, falls "
+                    + "on slot \(selection.tableSlot) of \(group.flowHash.slotCount)."
+                : "The flow's addresses, ports and transport, hashed with this appliance's seed, fall on "
+                    + "slot \(selection.tableSlot) of \(group.flowHash.slotCount).")
         answer.steps.append("That slot belongs to target \(selection.endpoint).")
     }
 
@@ -115,13 +122,16 @@ extension Registry {
         if isFailOpen {
             let minimum = group.group.attributes.minimumHealthyCountForRouting
             answer.steps.append(
-                "Too few targets of \"\(route.name)\" are healthy (the group asks for at least \(minimum)), so the "
-                    + "group is fail-open: all of them get flows, healthy or not.")
+                "Too few targets of \"\(route.name)\" are healthy (the group asks for at least \(minimum)), "
+                    + "so the group is fail-open: all of them get flows, healthy or not.")
         }
         answer.steps.append(
-            "\(eligible.count) of \(group.registrations.count) targets of \"\(route.name)\" may get new flows.")
+            "\(eligible.count) of \(group.registrations.count) targets of \"\(route.name)\" may get new "
+                + "flows.")
         for registration in group.registrations where !eligible.contains(registration.number) {
-            answer.steps.append("Target \(registration.target.id) gets none: \(reason(registration, in: group.group))")
+            answer.steps.append(
+                "Target \(registration.target.id) gets none: "
+                    + "\(reason(registration, in: group.group))")
         }
     }
 
@@ -129,7 +139,9 @@ extension Registry {
         if registration.target.weight == 0, !registration.isDraining { return "its weight is 0." }
         let health = registration.health(in: group, isInUse: true, hasLiveFlows: false)
         if health.state == .healthy || health.state == .unavailable {
-            return "it is in zone \(registration.target.availabilityZone ?? "none"), and cross-zone balancing is off."
+            return
+                "it is in zone \(registration.target.availabilityZone ?? "none"), and cross-zone balancing "
+                + "is off."
         }
         return "it is \(health.state.rawValue). \(health.sentence)"
     }

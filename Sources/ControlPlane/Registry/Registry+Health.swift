@@ -70,7 +70,7 @@ extension Registry {
     package func tick() async {
         await takeTurn()
         defer { changes.finish() }
-        await removeIdleDrainingTargets()
+        await settleDeadlines()
     }
 
     // MARK: The end
@@ -85,7 +85,9 @@ extension Registry {
         await workers.drain()
     }
 
-    /// Live TCP flows of all listeners; what a drain waits for. UDP flows have no end of their own to wait for.
+    /// Live TCP flows of all listeners: what a drain waits for.
+    ///
+    /// UDP flows have no end of their own that one could wait for.
     package func liveTCPFlowCount() -> UInt64 {
         let numbers = state.listeners.values.map(\.number) + state.retiredListeners.map(\.number)
         return workers.counters(targets: [], listeners: numbers).listeners.values

@@ -62,7 +62,8 @@ extension Registry {
                 listener: listeners[record.listener]?.description ?? "",
                 client: record.key.client.description, targetGroup: targets[record.target]?.group ?? "",
                 target: targets[record.target]?.id.description ?? "", state: record.state.rawValue,
-                ageSeconds: Double(record.ageNanoseconds) / 1e9, idleSeconds: Double(record.idleNanoseconds) / 1e9,
+                ageSeconds: Double(record.ageNanoseconds) / 1e9,
+                idleSeconds: Double(record.idleNanoseconds) / 1e9,
                 clientBytes: record.clientBytes, targetBytes: record.targetBytes, worker: record.worker)
         }
         return FlowsResponse(flows: flows, omittedCount: omittedCount)
@@ -82,8 +83,8 @@ extension Registry {
         }
         throw ControlError(
             kind: .notFound, code: "ListenerNotFound",
-            message: "listener \"\(ConfigurationReader.shortened(text))\" does not exist; listeners are named "
-                + "LOAD_BALANCER:PORT"
+            message: "listener \"\(ConfigurationReader.shortened(text))\" does not exist; listeners are "
+                + "named LOAD_BALANCER:PORT"
                 + (known.isEmpty ? ". There is none yet." : NearestKey.advice(for: text, in: known)))
     }
 
@@ -91,7 +92,8 @@ extension Registry {
 
     func allCounters() -> CounterReport {
         workers.counters(
-            targets: state.groups.flatMap { $0.registrations.map(\.number) } + state.retiredTargets.map(\.number),
+            targets: state.groups.flatMap { $0.registrations.map(\.number) }
+                + state.retiredTargets.map(\.number),
             listeners: state.listeners.values.map(\.number) + state.retiredListeners.map(\.number))
     }
 
@@ -103,16 +105,19 @@ extension Registry {
 
     func describe(_ loadBalancer: LoadBalancer, _ report: CounterReport) -> LoadBalancerDescription {
         var totals = state.removedListenerTotals[loadBalancer.name] ?? []
-        let own = state.listeners.values.filter { $0.id.loadBalancer == loadBalancer.name }
+        let own =
+            state.listeners.values.filter { $0.id.loadBalancer == loadBalancer.name }
             + state.retiredListeners.filter { $0.id.loadBalancer == loadBalancer.name }
         for entry in own {
             FlowCounters.add(
-                FlowCounters.difference(report.listeners[entry.number] ?? [], since: entry.baseline), to: &totals)
+                FlowCounters.difference(report.listeners[entry.number] ?? [], since: entry.baseline),
+                to: &totals)
         }
         let groups = loadBalancer.listeners.flatMap { $0.defaultAction.targetGroups.map(\.targetGroup) }
         return LoadBalancerDescription(
             name: loadBalancer.name, type: loadBalancer.kind.rawValue,
-            addresses: loadBalancer.addresses.map(\.description), attributes: loadBalancer.attributes.dictionary,
+            addresses: loadBalancer.addresses.map(\.description),
+            attributes: loadBalancer.attributes.dictionary,
             isAvailable: groups.allSatisfy { published.outlooks[$0]?.isBelowFailoverMinimum != true },
             statistics: FlowStatistics(counters: totals),
             listeners: loadBalancer.listeners.map { describe($0, of: loadBalancer, report) })
@@ -130,7 +135,8 @@ extension Registry {
                 ForwardDescription(targetGroup: $0.targetGroup, weight: $0.weight)
             },
             attributes: listener.attributes.dictionary,
-            statistics: statistics(entry.flatMap { report.listeners[$0.number] }, since: entry?.baseline ?? []))
+            statistics: statistics(
+                entry.flatMap { report.listeners[$0.number] }, since: entry?.baseline ?? []))
     }
 
     func describe(_ group: GroupState, _ report: CounterReport) -> TargetGroupDescription {
@@ -138,18 +144,21 @@ extension Registry {
         var totals = group.removedTotals
         for registration in group.registrations {
             FlowCounters.add(
-                FlowCounters.difference(report.targets[registration.number] ?? [], since: registration.baseline),
+                FlowCounters.difference(
+                    report.targets[registration.number] ?? [], since: registration.baseline),
                 to: &totals)
         }
         for retired in state.retiredTargets where retired.groupIdentity == group.identity {
             FlowCounters.add(
-                FlowCounters.difference(report.targets[retired.number] ?? [], since: retired.baseline), to: &totals)
+                FlowCounters.difference(report.targets[retired.number] ?? [], since: retired.baseline),
+                to: &totals)
         }
         let targets = group.registrations.map { describe($0, in: group.group, report) }
         let healthyStates = [TargetHealthState.healthy.rawValue, TargetHealthState.unavailable.rawValue]
         return TargetGroupDescription(
             name: name, protocol: group.group.protocol.rawValue, port: Int(group.group.port),
-            healthCheck: group.group.healthCheck.adminDescription, attributes: group.group.attributes.dictionary,
+            healthCheck: group.group.healthCheck.adminDescription,
+            attributes: group.group.attributes.dictionary,
             loadBalancers: state.loadBalancers.filter { loadBalancer in
                 loadBalancer.listeners.contains { listener in
                     listener.defaultAction.targetGroups.contains { $0.targetGroup == name }
@@ -161,7 +170,9 @@ extension Registry {
             statistics: FlowStatistics(counters: totals), targets: targets)
     }
 
-    func describe(_ registration: Registration, in group: TargetGroup, _ report: CounterReport) -> TargetDescription {
+    func describe(_ registration: Registration, in group: TargetGroup, _ report: CounterReport)
+        -> TargetDescription
+    {
         let counters = report.targets[registration.number]
         let health = registration.health(
             in: group, isInUse: published.outlooks[group.name] != nil,
@@ -199,7 +210,8 @@ extension Registry {
                 id: id.address.description, port: Int(id.port), weight: target.weight,
                 availabilityZone: target.availabilityZone,
                 health: HealthDescription(
-                    state: TargetHealthState.unused.rawValue, reason: TargetHealthReason.notRegistered.rawValue,
+                    state: TargetHealthState.unused.rawValue,
+                    reason: TargetHealthReason.notRegistered.rawValue,
                     description: "The target is deregistered and had no live flow.",
                     since: clock.secondsSince1970()),
                 statistics: FlowStatistics())

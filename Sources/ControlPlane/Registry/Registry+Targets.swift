@@ -18,7 +18,8 @@ extension Registry {
         let wall = clock.secondsSince1970()
         var ids: [TargetID] = []
         var isChanged = false
-        for specification in try uniqueSpecifications(request, defaultPort: state.groups[position].group.port) {
+        for specification in try uniqueSpecifications(request, defaultPort: state.groups[position].group.port)
+        {
             let target = try target(from: specification, in: state.groups[position])
             ids.append(target.id)
             let outcome = try candidate.register(target, group: position, at: now, secondsSince1970: wall)
@@ -27,8 +28,8 @@ extension Registry {
         guard candidate.registeredTargetCount <= Limits.targetCountMax else {
             throw ControlError(
                 kind: .invalid, code: "TooManyTargets",
-                message: "there would be \(candidate.registeredTargetCount) targets; at most \(Limits.targetCountMax) "
-                    + "are allowed. Deregister some first.")
+                message: "there would be \(candidate.registeredTargetCount) targets; at most "
+                    + "\(Limits.targetCountMax) are allowed. Deregister some first.")
         }
         if isChanged { try await commit(candidate) }
         return describe(ids, in: group)
@@ -43,7 +44,8 @@ extension Registry {
         var candidate = state
         let position = try position(of: group)
         var ids: [TargetID] = []
-        for specification in try uniqueSpecifications(request, defaultPort: state.groups[position].group.port) {
+        for specification in try uniqueSpecifications(request, defaultPort: state.groups[position].group.port)
+        {
             let id = try registeredID(specification, in: state.groups[position])
             ids.append(id)
             candidate.deregister(id, group: position, at: clock.now())
@@ -65,13 +67,16 @@ extension Registry {
     }
 
     private func position(of group: String) throws(ControlError) -> Int {
-        guard let position = state.groupPosition(named: group) else { throw Self.groupNotFound(group, in: state) }
+        guard let position = state.groupPosition(named: group) else {
+            throw Self.groupNotFound(group, in: state)
+        }
         return position
     }
 
     static func groupNotFound(_ name: String, in state: RegistryState) -> ControlError {
         let known = state.groups.map(\.group.name)
-        let advice = known.isEmpty
+        let advice =
+            known.isEmpty
             ? ". There is none yet; apply a configuration first." : NearestKey.advice(for: name, in: known)
         return ControlError(
             kind: .notFound, code: "TargetGroupNotFound",
@@ -83,22 +88,27 @@ extension Registry {
     ) throws(ControlError) -> [ResolvedSpecification] {
         guard !request.targets.isEmpty else {
             throw ControlError(
-                kind: .invalid, code: "ValidationError", message: "no target is named. Give at least one, as ID[:PORT].")
+                kind: .invalid, code: "ValidationError",
+                message: "no target is named. Give at least one, "
+                    + "as ID[:PORT].")
         }
         guard request.targets.count <= Limits.targetCountMax else {
             throw ControlError(
                 kind: .invalid, code: "TooManyTargets",
-                message: "\(request.targets.count) targets are named; at most \(Limits.targetCountMax) are allowed.")
+                message: "\(request.targets.count) targets are named; at most \(Limits.targetCountMax) are "
+                    + "allowed.")
         }
         var unique: [ResolvedSpecification] = []
         var seen: [TargetID: ResolvedSpecification] = [:]
         for specification in request.targets {
             let resolved = try resolve(specification, defaultPort: defaultPort)
             if let other = seen[resolved.id] {
-                guard other.weight == resolved.weight, other.availabilityZone == resolved.availabilityZone else {
+                guard other.weight == resolved.weight, other.availabilityZone == resolved.availabilityZone
+                else {
                     throw ControlError(
                         kind: .invalid, code: "ValidationError",
-                        message: "target \(resolved.id) is named twice with different settings. Keep one of them.")
+                        message: "target \(resolved.id) is named twice with different settings. Keep one of "
+                            + "them.")
                 }
                 continue
             }
@@ -115,17 +125,20 @@ extension Registry {
         guard let parsed = AddressAndPort(specification.id) else {
             throw ControlError(
                 kind: .invalid, code: "InvalidTarget",
-                message: "target \"\(shown)\" is no address; it must be ADDRESS, ADDRESS:PORT or [IPV6]:PORT. "
-                    + "Look up the name and give its address.")
+                message: "target \"\(shown)\" is no address; it must be ADDRESS, ADDRESS:PORT or "
+                    + "[IPV6]:PORT. Look up the name and give its address.")
         }
         if let objection = TargetRule.objection(to: parsed.address) {
             throw ControlError(
-                kind: .invalid, code: "InvalidTarget", message: "target \(parsed.address) cannot be used: \(objection).")
+                kind: .invalid, code: "InvalidTarget",
+                message: "target \(parsed.address) cannot be used: "
+                    + "\(objection).")
         }
         if let own = parsed.port, let other = specification.port, Int(own) != other {
             throw ControlError(
                 kind: .invalid, code: "ValidationError",
-                message: "target \"\(shown)\" is given with port \(other) beside it. Keep one of the two ports.")
+                message: "target \"\(shown)\" is given with port \(other) beside it. Keep one of the two "
+                    + "ports.")
         }
         let given = specification.port ?? parsed.port.map(Int.init)
         guard let port = UInt16(exactly: given ?? Int(defaultPort)), port > 0 else {
@@ -169,11 +182,13 @@ extension Registry {
         if group.position(of: entry.id) != nil { return entry.id }
         let siblings = group.registrations.map(\.target.id).filter { $0.address == entry.id.address }
         if !entry.isPortGiven, siblings.count == 1 { return siblings[0] }
-        let advice = siblings.isEmpty
+        let advice =
+            siblings.isEmpty
             ? "\"weir targets list \(group.group.name)\" shows what is."
             : "Registered there: \(siblings.sorted().map(\.description).joined(separator: ", "))."
         throw ControlError(
             kind: .notFound, code: "InvalidTarget",
-            message: "target \(entry.id) is not registered in target group \"\(group.group.name)\". \(advice)")
+            message: "target \(entry.id) is not registered in target group \"\(group.group.name)\". "
+                + "\(advice)")
     }
 }

@@ -23,7 +23,7 @@ package actor Registry {
     /// What was published last; the workers route by its snapshot.
     var published: SnapshotCompiler.Result
     var stored: StoredState
-    /// The settings of the file that was read last, to tell what a new one changes in vain.
+    /// The settings of the file that was read at start, to tell what a later one changes in vain.
     var settings: ApplianceSettings
     var changes = ChangeQueue()
     /// Reports that wait for their turn; a burst of them makes one publication.
@@ -59,7 +59,8 @@ package actor Registry {
             self.probes = probes
             self.store = store
             self.settings = settings
-            self.randomSeed = randomSeed
+            self.randomSeed =
+                randomSeed
                 ?? HashSeed(first: .random(in: .min ... .max), second: .random(in: .min ... .max))
             self.clock = clock
             self.logger = logger
@@ -113,10 +114,13 @@ package actor Registry {
         // The store's own content goes in as a configuration, so that both take the same way.
         _ = try candidate.merge(
             Configuration(
-                targetGroups: stored.groups.map { ConfiguredTargetGroup(group: $0.group, targets: $0.targets) },
+                targetGroups: stored.groups.map {
+                    ConfiguredTargetGroup(group: $0.group, targets: $0.targets)
+                },
                 loadBalancers: stored.loadBalancers),
             prune: false, at: now, secondsSince1970: wall)
         if let configuration {
+            settings = configuration.settings
             _ = try candidate.merge(configuration, prune: false, at: now, secondsSince1970: wall)
             // A target that the file no longer lists has no flow in a process that just began.
             candidate.removeTargets(Set(candidate.numbersWithDeadlines))
@@ -170,7 +174,9 @@ package actor Registry {
             throw ControlError(
                 kind: .failed, code: "InvalidConfigurationRequest",
                 message: messages.count == 1
-                    ? messages[0] : "\(messages.count) listen addresses cannot be opened; nothing was changed",
+                    ? messages[0]
+                    : "\(messages.count) listen addresses cannot be opened; nothing was "
+                        + "changed",
                 details: messages)
         }
     }
@@ -193,7 +199,7 @@ package actor Registry {
         logTransitions(from: before)
 
         await evict(orders)
-        await removeIdleDrainingTargets()
+        await settleDeadlines()
         if state.isWaitingForDeadline { deadlineContinuation.yield() }
     }
 
@@ -201,17 +207,17 @@ package actor Registry {
         for order in orders { await workers.evict(order.number, order.eviction) }
     }
 
-    /// Takes draining targets without a live flow out of their lists, and releases what retired.
+    /// Ends flows whose time is over, takes targets out of their lists, and releases what retired.
     ///
-    /// Only after a publication: then no worker can begin another flow to them.
-    func removeIdleDrainingTargets() async {
-        let report = workers.counters(
-            targets: state.numbersWithDeadlines, listeners: state.retiredListeners.map(\.number))
-        let now = clock.now()
-        let due = state.takeDue(report, at: now)
-        state.removeTargets(due.leaving)
-        state.releaseRetiredNumbers(report, at: now)
+    /// Only after a publication: then no worker can begin another flow to a draining target.
+    func settleDeadlines() async {
+        let due = state.takeDue(
+            workers.counters(targets: state.numbersWithDeadlines, listeners: []), at: clock.now())
         await evict(due.evictions)
+        state.removeTargets(due.leaving)
+        let retired = workers.counters(
+            targets: state.retiredTargets.map(\.number), listeners: state.retiredListeners.map(\.number))
+        state.releaseRetiredNumbers(retired, at: clock.now())
     }
 
     private func logTransitions(from before: RegistryState) {

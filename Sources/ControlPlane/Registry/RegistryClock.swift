@@ -24,7 +24,9 @@ package struct RegistryClock: Sendable {
         return RegistryClock(
             now: {
                 let (seconds, attoseconds) = (ContinuousClock.now - start).components
-                return Instant(nanoseconds: UInt64(max(0, seconds)) * 1_000_000_000 + UInt64(attoseconds / 1_000_000_000))
+                return Instant(
+                    nanoseconds: UInt64(max(0, seconds)) * 1_000_000_000 + UInt64(attoseconds / 1_000_000_000)
+                )
             },
             secondsSince1970: { Date().timeIntervalSince1970 },
             sleep: { try await Task.sleep(for: $0) })

@@ -27,8 +27,8 @@ extension RegistryState {
         if let id = assignListenerNumbers(at: now) {
             throw ControlError(
                 kind: .failed, code: "TooManyListeners",
-                message: "listener \(id) finds no number: \(Limits.listenerNumberCountMax) are in use or wait for "
-                    + "flows of removed listeners to end. Repeat the command when those have ended.")
+                message: "listener \(id) finds no number: \(Limits.listenerNumberCountMax) are in use or "
+                    + "wait for flows of removed listeners to end. Repeat the command when those have ended.")
         }
         return changes
     }
@@ -40,7 +40,8 @@ extension RegistryState {
         guard let position = groupPosition(named: group.name) else {
             changes.append(
                 ChangeDescription(
-                    action: "create", subject: subject, details: ["protocol: \(group.protocol.rawValue)", "port: \(group.port)"]))
+                    action: "create", subject: subject,
+                    details: ["protocol: \(group.protocol.rawValue)", "port: \(group.port)"]))
             insertGroup(group)
             return groups.count - 1
         }
@@ -90,12 +91,13 @@ extension RegistryState {
         _ target: Target, group position: Int, at now: Instant, secondsSince1970: Double
     ) throws(ControlError) -> RegisterOutcome {
         guard let index = groups[position].position(of: target.id) else {
-            guard insertTarget(target, group: position, at: now, secondsSince1970: secondsSince1970) != nil else {
+            guard insertTarget(target, group: position, at: now, secondsSince1970: secondsSince1970) != nil
+            else {
                 throw ControlError(
                     kind: .failed, code: "TooManyTargets",
                     message: "target \(target.id) of \"\(groups[position].group.name)\" finds no number: "
-                        + "\(Limits.targetNumberCountMax) are in use or wait for flows of removed targets to end. "
-                        + "Repeat the command when those have ended.")
+                        + "\(Limits.targetNumberCountMax) are in use or wait for flows of removed targets "
+                        + "to end. Repeat the command when those have ended.")
             }
             return .registered
         }
@@ -106,7 +108,10 @@ extension RegistryState {
             return .registered
         }
         let details = Self.differences(
-            from: [("weight", String(before.target.weight)), ("availability_zone", before.target.availabilityZone ?? "none")],
+            from: [
+                ("weight", String(before.target.weight)),
+                ("availability_zone", before.target.availabilityZone ?? "none"),
+            ],
             to: [("weight", String(target.weight)), ("availability_zone", target.availabilityZone ?? "none")])
         return details.isEmpty ? .unchanged : .modified(details)
     }
@@ -126,8 +131,11 @@ extension RegistryState {
             changes.append(
                 ChangeDescription(
                     action: "create", subject: subject,
-                    details: ["addresses: \(configured.addresses.map(\.description).joined(separator: ", "))"]))
-            for listener in configured.listeners { changes.append(Self.creation(of: listener, in: configured)) }
+                    details: ["addresses: \(configured.addresses.map(\.description).joined(separator: ", "))"]
+                ))
+            for listener in configured.listeners {
+                changes.append(Self.creation(of: listener, in: configured))
+            }
             loadBalancers.append(configured)
             return
         }
@@ -145,11 +153,16 @@ extension RegistryState {
             if !details.isEmpty {
                 changes.append(
                     ChangeDescription(
-                        action: "modify", subject: "listener \(configured.name):\(listener.port)", details: details))
+                        action: "modify", subject: "listener \(configured.name):\(listener.port)",
+                        details: details))
             }
         }
         for old in before.listeners where !configured.listeners.contains(where: { $0.port == old.port }) {
-            changes.append(ChangeDescription(action: "delete", subject: "listener \(configured.name):\(old.port)"))
+            changes.append(
+                ChangeDescription(
+                    action: "delete",
+                    subject: "listener "
+                        + "\(configured.name):\(old.port)"))
         }
         loadBalancers[index] = configured
     }
@@ -157,7 +170,11 @@ extension RegistryState {
     private static func creation(of listener: Listener, in loadBalancer: LoadBalancer) -> ChangeDescription {
         ChangeDescription(
             action: "create", subject: "listener \(loadBalancer.name):\(listener.port)",
-            details: ["protocol: \(listener.protocol.rawValue)", "forward: \(listener.defaultAction.description)"])
+            details: [
+                "protocol: \(listener.protocol.rawValue)",
+                "forward: "
+                    + "\(listener.defaultAction.description)",
+            ])
     }
 
     private mutating func removeUnnamed(
@@ -167,7 +184,10 @@ extension RegistryState {
         for loadBalancer in loadBalancers where !namedLoadBalancers.contains(loadBalancer.name) {
             for listener in loadBalancer.listeners {
                 changes.append(
-                    ChangeDescription(action: "delete", subject: "listener \(loadBalancer.name):\(listener.port)"))
+                    ChangeDescription(
+                        action: "delete",
+                        subject: "listener "
+                            + "\(loadBalancer.name):\(listener.port)"))
             }
             changes.append(
                 ChangeDescription(action: "delete", subject: "load balancer \"\(loadBalancer.name)\""))

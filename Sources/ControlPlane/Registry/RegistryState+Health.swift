@@ -19,7 +19,9 @@ extension RegistryState {
         var isChanged = false
         for report in reports {
             guard let place = place(of: report.number) else { continue }
-            if self[group: place.group][place.registration].observe(report, secondsSince1970: secondsSince1970) {
+            if self[group: place.group][place.registration].observe(
+                report, secondsSince1970: secondsSince1970)
+            {
                 isChanged = true
             }
         }
@@ -65,7 +67,8 @@ extension RegistryState {
             case .initial, .healthy, .lameDuck: false
             }
         return self[group: position][index].setCutOff(
-            isUnhealthy && !outlook.eligible.contains(registration.number), attributes: group.attributes, at: now
+            isUnhealthy && !outlook.eligible.contains(registration.number), attributes: group.attributes,
+            at: now
         ).map { EvictionOrder(number: registration.number, eviction: $0) }
     }
 

@@ -9,11 +9,16 @@ extension RegistryState {
         func bound(_ count: Int, _ countMax: Int, _ things: String, _ code: String) {
             guard count > countMax else { return }
             found.append(
-                (code, "there would be \(count) \(things); at most \(countMax) are allowed. Remove some, or apply with --prune."))
+                (
+                    code,
+                    "there would be \(count) \(things); at most \(countMax) are allowed. Remove some, or "
+                        + "apply with --prune."
+                ))
         }
         bound(loadBalancers.count, Limits.loadBalancerCountMax, "load balancers", "TooManyLoadBalancers")
         bound(
-            loadBalancers.reduce(0) { $0 + $1.listeners.count }, Limits.listenerCountMax, "listeners", "TooManyListeners")
+            loadBalancers.reduce(0) { $0 + $1.listeners.count }, Limits.listenerCountMax, "listeners",
+            "TooManyListeners")
         bound(groups.count, Limits.targetGroupCountMax, "target groups", "TooManyTargetGroups")
         bound(registeredTargetCount, Limits.targetCountMax, "targets", "TooManyTargets")
 
@@ -25,8 +30,8 @@ extension RegistryState {
                         found.append(
                             (
                                 "TargetGroupNotFound",
-                                "\(id) forwards to target group \"\(choice.targetGroup)\", which does not exist. "
-                                    + "Keep the group, or change the listener."
+                                "\(id) forwards to target group \"\(choice.targetGroup)\", which does not "
+                                    + "exist. Keep the group, or change the listener."
                             ))
                         continue
                     }
@@ -34,8 +39,9 @@ extension RegistryState {
                         found.append(
                             (
                                 "IncompatibleProtocols",
-                                "\(id) is \(listener.protocol.rawValue), but target group \"\(group.name)\" is "
-                                    + "\(group.protocol.rawValue); \(ListenerRule.groupsSentence(for: listener.protocol))."
+                                "\(id) is \(listener.protocol.rawValue), but target group \"\(group.name)\" "
+                                    + "is \(group.protocol.rawValue); "
+                                    + "\(ListenerRule.groupsSentence(for: listener.protocol))."
                             ))
                     }
                 }
@@ -46,9 +52,9 @@ extension RegistryState {
             found.append(
                 (
                     "DuplicateListener",
-                    "listener \(overlap.second) listens on \(overlap.secondAddress) for \(transport), and so does "
-                        + "\(overlap.first) on \(overlap.firstAddress). Give one of them another port or address, "
-                        + "or remove what the file does not name with --prune."
+                    "listener \(overlap.second) listens on \(overlap.secondAddress) for \(transport), and "
+                        + "so does \(overlap.first) on \(overlap.firstAddress). Give one of them another "
+                        + "port or address, or remove what the file does not name with --prune."
                 ))
         }
         return found

@@ -66,7 +66,8 @@ package struct SnapshotCompiler: Sendable {
                 var sum: UInt32 = 0
                 for choice in listener.defaultAction.targetGroups {
                     guard let group = state.group(named: choice.targetGroup) else { continue }
-                    let key = RouteKey(group: choice.targetGroup, isZonal: isZonal(group.group, in: loadBalancer))
+                    let key = RouteKey(
+                        group: choice.targetGroup, isZonal: isZonal(group.group, in: loadBalancer))
                     if indices[key] == nil {
                         indices[key] = routes.count
                         routes.append(route(to: group, key: key, outlooks: &outlooks))
@@ -84,7 +85,8 @@ package struct SnapshotCompiler: Sendable {
         }
         tables = tables.filter { indices[$0.key] != nil }
         let snapshot = RoutingSnapshot(
-            version: version, seed: seed, listeners: listeners, groups: routes, endpoints: Self.endpoints(of: state),
+            version: version, seed: seed, listeners: listeners, groups: routes,
+            endpoints: Self.endpoints(of: state),
             sourceAddresses: sourceAddresses)
         return Result(
             snapshot: snapshot, bindings: Self.bindings(of: state), probes: Self.probes(of: state),
@@ -109,7 +111,8 @@ package struct SnapshotCompiler: Sendable {
         let eligibility = Eligibility(
             of: members.map { member in
                 Candidate(
-                    verdict: member.routedVerdict(with: group.group.healthCheck), weight: member.target.weight,
+                    verdict: member.routedVerdict(with: group.group.healthCheck),
+                    weight: member.target.weight,
                     availabilityZone: member.target.availabilityZone)
             },
             attributes: group.group.attributes, zone: key.isZonal ? zone : nil)
@@ -123,7 +126,8 @@ package struct SnapshotCompiler: Sendable {
 
         return GroupRoute(
             name: key.group, targets: eligible.map(\.number), flowHash: table(for: eligible, key: key),
-            isSticky: group.group.attributes.isSticky, connectTimeoutSeconds: group.group.connectTimeoutSeconds,
+            isSticky: group.group.attributes.isSticky,
+            connectTimeoutSeconds: group.group.connectTimeoutSeconds,
             connectAttemptCountMax: group.group.connectAttemptCountMax)
     }
 
@@ -144,7 +148,9 @@ package struct SnapshotCompiler: Sendable {
     private func identity(of id: TargetID) -> UInt64 {
         var bytes: [UInt8] = [id.address.family.rawValue, UInt8(id.port >> 8), UInt8(id.port & 0xFF)]
         for word in [id.address.high, id.address.low] {
-            for shift in stride(from: 56, through: 0, by: -8) { bytes.append(UInt8(truncatingIfNeeded: word >> UInt64(shift))) }
+            for shift in stride(from: 56, through: 0, by: -8) {
+                bytes.append(UInt8(truncatingIfNeeded: word >> UInt64(shift)))
+            }
         }
         return SipHash.hash(bytes, seed: seed)
     }
@@ -192,7 +198,8 @@ package struct SnapshotCompiler: Sendable {
     private static func probes(of state: RegistryState) -> [ProbeTarget] {
         let inUse = state.groupsInUse
         var probes: [ProbeTarget] = []
-        for group in state.groups where inUse.contains(group.group.name) && group.group.healthCheck.isEnabled {
+        for group in state.groups where inUse.contains(group.group.name) && group.group.healthCheck.isEnabled
+        {
             for registration in group.registrations where !registration.isDraining {
                 probes.append(
                     ProbeTarget(

@@ -8,7 +8,11 @@ extension Store {
     static func readState(_ database: Database) throws -> StoredState {
         var state = StoredState()
         var indices: [String: Int] = [:]
-        for row in try Row.fetchAll(database, sql: "SELECT name, definition FROM target_groups ORDER BY position, name") {
+        for row in try Row.fetchAll(
+            database,
+            sql: "SELECT name, definition FROM target_groups ORDER BY "
+                + "position, name")
+        {
             let name: String = try value(row, 0)
             let definition: StoredTargetGroup = try decode(value(row, 1), of: "target group \"\(name)\"")
             indices[name] = state.groups.count
@@ -19,7 +23,11 @@ extension Store {
             }
         }
         try readTargets(database, into: &state, indices: indices)
-        for row in try Row.fetchAll(database, sql: "SELECT name, definition FROM load_balancers ORDER BY position, name") {
+        for row in try Row.fetchAll(
+            database,
+            sql: "SELECT name, definition FROM load_balancers ORDER BY "
+                + "position, name")
+        {
             let name: String = try value(row, 0)
             let definition: StoredLoadBalancer = try decode(value(row, 1), of: "load balancer \"\(name)\"")
             do throws(StoredDefinitionError) {
@@ -45,10 +53,13 @@ extension Store {
             let text: String = try value(row, 1)
             let number: Int = try value(row, 2)
             let weight: Int = try value(row, 3)
-            guard let index = indices[name], let address = IPAddress(text), let port = UInt16(exactly: number),
+            guard let index = indices[name], let address = IPAddress(text),
+                let port = UInt16(exactly: number),
                 port > 0, TargetRule.weights.contains(weight), TargetRule.objection(to: address) == nil
             else {
-                throw StoredDefinitionError(message: "target \"\(text)\" port \(number) of \"\(name)\" is none")
+                throw StoredDefinitionError(
+                    message: "target \"\(text)\" port \(number) of \"\(name)\" is "
+                        + "none")
             }
             let zone = String.fromDatabaseValue(row[4])
             state.groups[index].targets.append(
@@ -65,7 +76,8 @@ extension Store {
         return value
     }
 
-    private static func decode<Definition: Decodable>(_ text: String, of subject: String) throws -> Definition {
+    private static func decode<Definition: Decodable>(_ text: String, of subject: String) throws -> Definition
+    {
         do {
             return try JSONDecoder().decode(Definition.self, from: Data(text.utf8))
         } catch {
@@ -106,7 +118,8 @@ extension Store {
         _ new: [Target], replacing old: [Target], of group: String, to database: Database
     ) throws {
         let before = Dictionary(
-            old.enumerated().map { ($1.id, (position: $0, target: $1)) }, uniquingKeysWith: { first, _ in first })
+            old.enumerated().map { ($1.id, (position: $0, target: $1)) },
+            uniquingKeysWith: { first, _ in first })
         let kept = Set(new.map(\.id))
         for target in old where !kept.contains(target.id) {
             try database.execute(
@@ -114,7 +127,7 @@ extension Store {
                 arguments: [group, target.id.address.description, Int(target.id.port)])
         }
         for (position, target) in new.enumerated() {
-            // A position only orders the list; rewriting it for every follower of a removed target is not worth it.
+            // A position only orders the list: not worth rewriting for all that follow a removed target.
             if let known = before[target.id], known.target == target { continue }
             try database.execute(
                 sql: """
@@ -141,7 +154,9 @@ extension Store {
             try database.execute(sql: "DELETE FROM load_balancers WHERE name = ?", arguments: [name])
         }
         for (position, loadBalancer) in new.enumerated() {
-            if let known = before[loadBalancer.name], known.position == position, known.loadBalancer == loadBalancer {
+            if let known = before[loadBalancer.name], known.position == position,
+                known.loadBalancer == loadBalancer
+            {
                 continue
             }
             try upsert(
@@ -156,7 +171,8 @@ extension Store {
         try database.execute(
             sql: """
                 INSERT INTO \(table) (name, position, definition) VALUES (?, ?, ?)
-                ON CONFLICT (name) DO UPDATE SET position = excluded.position, definition = excluded.definition
+                ON CONFLICT (name) DO UPDATE
+                SET position = excluded.position, definition = excluded.definition
                 """,
             arguments: [name, position, definition])
     }

@@ -132,8 +132,9 @@ package final class Store: Sendable {
             case .SQLITE_FULL:
                 nextStep = "Make room on its file system, then repeat the command."
             case .SQLITE_READONLY, .SQLITE_PERM, .SQLITE_CANTOPEN, .SQLITE_AUTH:
-                nextStep = "Let the user that Weir runs as write the file and its directory, or choose another "
-                    + "file under \"state\"."
+                nextStep =
+                    "Let the user that Weir runs as write the file and its directory, or choose "
+                    + "another file under \"state\"."
             case .SQLITE_CORRUPT, .SQLITE_NOTADB:
                 nextStep = "Restore it from a backup, or move it away and apply the configuration again."
             default:
@@ -141,8 +142,9 @@ package final class Store: Sendable {
             }
         case let error as StoredDefinitionError:
             cause = error.message
-            nextStep = "It was written by another version or by hand; use that version, or move the file away and "
-                + "apply the configuration again."
+            nextStep =
+                "It was written by another version or by hand; use that version, or move the file "
+                + "away and apply the configuration again."
         default:
             cause = (error as NSError).localizedDescription
             nextStep = "Check the file, its directory and the disk."

@@ -60,9 +60,14 @@ struct StoredHealthCheck: Codable {
         guard let matcher = StatusMatcher(matcher) else {
             throw StoredDefinitionError(message: "health check matcher \"\(matcher)\" is none")
         }
-        guard (1...300).contains(interval), (1..<interval).contains(timeout), (2...10).contains(healthyThreshold),
+        guard (1...300).contains(interval), (1..<interval).contains(timeout),
+            (2...10).contains(healthyThreshold),
             (2...10).contains(unhealthyThreshold)
-        else { throw StoredDefinitionError(message: "the health check's times or thresholds are out of bounds") }
+        else {
+            throw StoredDefinitionError(
+                message: "the health check's times or thresholds are out of "
+                    + "bounds")
+        }
         return HealthCheck(
             isEnabled: enabled, protocol: probe, port: port.map(HealthCheck.Port.number) ?? .trafficPort,
             intervalSeconds: interval, timeoutSeconds: timeout, healthyThresholdCount: healthyThreshold,

@@ -53,7 +53,9 @@ struct AdminClient: Sendable {
 
     // MARK: Changing
 
-    func register(_ targets: [TargetSpecification], in group: String) async throws(ClientError) -> TargetsResponse {
+    func register(
+        _ targets: [TargetSpecification], in group: String
+    ) async throws(ClientError) -> TargetsResponse {
         try await post(TargetsRequest(targets: targets), to: "target-groups", group, "targets")
     }
 
@@ -84,12 +86,14 @@ struct AdminClient: Sendable {
         do {
             bytes = try AdminCoding.encoder().encode(body)
         } catch {
-            throw .refused(status: 0, ErrorReport(code: "ValidationError", message: "cannot be sent: \(error)."))
+            throw .refused(
+                status: 0, ErrorReport(code: "ValidationError", message: "cannot be sent: \(error)."))
         }
         let exchange = HTTPExchange(address: address, responseTimeoutSeconds: Self.changeTimeoutSeconds)
         return try decode(
             try await exchange.send(
-                .POST, Self.target(path, query: []), headers: headers + [("Content-Type", "application/json")],
+                .POST, Self.target(path, query: []),
+                headers: headers + [("Content-Type", "application/json")],
                 body: Array(bytes)))
     }
 

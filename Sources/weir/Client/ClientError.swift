@@ -30,7 +30,8 @@ enum ClientError: Error, Equatable, Sendable {
                     + "The request may still take effect; look with \"weir status\".")
         case .interrupted(let address, let cause):
             CommandFailure(
-                message: "the appliance at \(address) ended the connection before its answer was whole: \(cause). "
+                message:
+                    "the appliance at \(address) ended the connection before its answer was whole: \(cause). "
                     + "The request may have taken effect; look with \"weir status\".")
         case .notWeir(let address, let cause):
             CommandFailure(

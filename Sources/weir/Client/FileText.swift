@@ -10,7 +10,8 @@ enum FileText {
         do {
             handle =
                 path == "-"
-                ? .standardInput : try FileHandle(forReadingFrom: URL(filePath: path, directoryHint: .notDirectory))
+                ? .standardInput
+                : try FileHandle(forReadingFrom: URL(filePath: path, directoryHint: .notDirectory))
         } catch {
             throw CommandFailure(message: "cannot read \(path): \(cause(of: error)).")
         }

@@ -33,7 +33,8 @@ struct HTTPExchange: Sendable {
                     try channel.pipeline.syncOperations.addHTTPClientHandlers()
                     try channel.pipeline.syncOperations.addHandler(
                         ExchangeHandler(
-                            request: request, body: body, address: address, timeoutSeconds: responseTimeoutSeconds,
+                            request: request, body: body, address: address,
+                            timeoutSeconds: responseTimeoutSeconds,
                             promise: promise))
                 }
             }

@@ -8,9 +8,9 @@ struct ApplyCommand: AsyncParsableCommand {
         commandName: "apply",
         abstract: "Show the difference to a configuration file and make it so.",
         discussion: """
-            All or nothing: when any part of the file is refused, the running configuration stays. Live flows \
-            go on whatever changes. Targets registered at runtime stay, unless the file lists the targets of \
-            their group.
+            All or nothing: when any part of the file is refused, the running configuration stays. \
+            Live flows go on whatever changes. Targets registered at runtime stay, unless the file lists \
+            the targets of their group.
             """
     )
 

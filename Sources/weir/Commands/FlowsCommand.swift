@@ -9,8 +9,8 @@ struct FlowsCommand: AsyncParsableCommand {
         commandName: "flows",
         abstract: "Show live flows.",
         discussion: """
-            --follow shows a live page on a terminal (q quits), and elsewhere prints a line for each flow that \
-            was not there a second before.
+            --follow shows a live page on a terminal (q quits), and elsewhere prints a line for each flow \
+            that was not there a second before.
             """
     )
 
@@ -63,6 +63,7 @@ struct FlowsCommand: AsyncParsableCommand {
 
     /// `TCP  edge:80  192.0.2.1:40000 → 10.0.0.1:8080 of web  established`.
     static func line(for flow: FlowDescription) -> String {
-        "\(flow.transport)  \(flow.listener)  \(flow.client) → \(flow.target) of \(flow.targetGroup)  \(flow.state)\n"
+        let route = "\(flow.client) → \(flow.target) of \(flow.targetGroup)"
+        return "\(flow.transport)  \(flow.listener)  \(route)  \(flow.state)\n"
     }
 }

@@ -71,7 +71,8 @@ struct HealthCommand: AsyncParsableCommand {
             }
             if let group = groups.first(where: { $0.loadBalancers.isEmpty }) {
                 throw CommandFailure(
-                    message: "target group \(group.name) is in no listener, so its targets are not checked and "
+                    message:
+                        "target group \(group.name) is in no listener, so its targets are not checked and "
                         + "never become healthy. Let a listener forward to it.")
             }
             return Self.ailing(in: groups).isEmpty
@@ -88,13 +89,17 @@ struct HealthCommand: AsyncParsableCommand {
     /// The targets that are to become healthy and are not: all but those on their way out.
     static func ailing(in groups: [TargetGroupDescription]) -> [String] {
         groups.flatMap { group in
-            group.targets.filter { !countsAsHealthy($0.health) && $0.health.state != TargetHealthState.draining.rawValue }
-                .map { target in
-                    [group.name, HumanText.endpoint(target.id, target.port), target.health.state,
-                        target.health.description,
-                    ].filter { !$0.isEmpty }.joined(separator: "  ")
-                }
+            group.targets.filter { isExpected($0.health) && !countsAsHealthy($0.health) }.map { target in
+                [
+                    group.name, HumanText.endpoint(target.id, target.port), target.health.state,
+                    target.health.description,
+                ].filter { !$0.isEmpty }.joined(separator: "  ")
+            }
         }
+    }
+
+    private static func isExpected(_ health: HealthDescription) -> Bool {
+        health.state != TargetHealthState.draining.rawValue
     }
 
     /// Without a health check a target is never `healthy` by name, and counts as it.

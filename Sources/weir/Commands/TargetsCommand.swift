@@ -68,8 +68,8 @@ struct TargetsCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Take targets out: no new flow reaches them once this returns.",
             discussion: """
-                Live flows go on for the group's deregistration delay. With --wait the command returns when the \
-                targets have left.
+                Live flows go on for the group's deregistration delay. With --wait the command returns \
+                when the targets have left.
                 """
         )
 
@@ -113,7 +113,8 @@ struct TargetsCommand: AsyncParsableCommand {
             }
             guard !hasLeft else { return }
             throw CommandFailure(
-                message: "\(HumanText.counted(remaining.count, "target")) still in \(group) after \(timeout ?? 0) s; "
+                message: HumanText.counted(remaining.count, "target")
+                    + " still in \(group) after \(timeout ?? 0) s; "
                     + "draining goes on, and no new flow reaches them.",
                 details: remaining)
         }

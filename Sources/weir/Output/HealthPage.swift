@@ -57,7 +57,8 @@ enum HealthPage {
     /// `● healthy`, `◐ draining, 27s left`.
     static func stateCell(of health: HealthDescription) -> TextTable.Cell {
         let appearance = HealthAppearance(state: health.state)
-        let left = health.drainingSecondsLeft.map { ", \(HumanText.duration(seconds: Double($0))) left" } ?? ""
+        let left =
+            health.drainingSecondsLeft.map { ", \(HumanText.duration(seconds: Double($0))) left" } ?? ""
         return .init("\(appearance.glyph) \(health.state)\(left)", appearance.color)
     }
 }

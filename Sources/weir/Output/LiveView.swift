@@ -1,72 +1,76 @@
 // Shows a page that is drawn again every second, until q, ctrl-C or SIGTERM; then the terminal is as before.
 //
-// Keys, the clock and signals arrive through one stream of events, so that one loop draws and nothing races.
+// One task draws; quitting does not wait for it, so that q works while the appliance does not answer.
 
 import Dispatch
 import Foundation
 
 enum LiveView {
-    private enum Event: Sendable {
-        case redraw
-        case quit
-    }
-
-    /// - Parameter page: makes the page; what it cannot get, it says in the page, and the next second tries again.
-    static func run(_ page: @Sendable (Style) async -> String) async {
+    /// - Parameter page: makes the page. What it cannot get, it says there; the next second tries again.
+    static func run(_ page: @escaping @Sendable (Style) async -> String) async {
         let keyboard = RawKeyboard()
+        let events = Events(readsKeys: keyboard != nil)
         StandardOutput.write(ScreenFrame.enter)
         defer {
+            events.cancel()
             StandardOutput.write(ScreenFrame.leave)
             keyboard?.restore()
         }
-        let sources = EventSources(readsKeys: keyboard != nil)
-        defer { sources.cancel() }
-        for await event in sources.events {
-            if event == .quit { return }
-            let text = await page(Style.detect())
-            let size = StandardOutput.screenSize
-            StandardOutput.write(
-                ScreenFrame.render(text, footer: "q quits", width: size.width, height: size.height))
+        let redraws = events.redraws
+        let drawing = Task {
+            for await _ in redraws {
+                let text = await page(Style.detect())
+                // A page that comes after the end must not be drawn over the shell.
+                if Task.isCancelled { return }
+                let size = StandardOutput.screenSize
+                StandardOutput.write(
+                    ScreenFrame.render(text, footer: "q quits", width: size.width, height: size.height))
+            }
         }
+        for await _ in events.quits { break }
+        drawing.cancel()
+    }
+}
+
+/// The clock, keys and signals as two streams; the sources live until `cancel`.
+private struct Events {
+    let redraws: AsyncStream<Void>
+    let quits: AsyncStream<Void>
+    private var cancellations: [() -> Void] = []
+
+    init(readsKeys: Bool) {
+        // A page that is late is drawn once, not once for every second that it missed.
+        let (redraws, redraw) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let (quits, quit) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        self.redraws = redraws
+        self.quits = quits
+        let queue = DispatchQueue(label: "weir.live-view")
+
+        let timer = DispatchSource.makeTimerSource(queue: queue)
+        timer.schedule(deadline: .now(), repeating: 1)
+        timer.setEventHandler { redraw.yield() }
+        timer.resume()
+        cancellations.append { timer.cancel() }
+
+        for (number, continuation) in [(SIGINT, quit), (SIGTERM, quit), (SIGHUP, quit), (SIGWINCH, redraw)] {
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
+            source.setEventHandler { continuation.yield() }
+            source.resume()
+            cancellations.append {
+                source.cancel()
+                signal(number, SIG_DFL)
+            }
+        }
+        guard readsKeys else { return }
+        let keys = DispatchSource.makeReadSource(fileDescriptor: STDIN_FILENO, queue: queue)
+        keys.setEventHandler { if RawKeyboard.readsQuit() { quit.yield() } }
+        keys.resume()
+        cancellations.append { keys.cancel() }
     }
 
-    /// The sources live as long as this value; all of them yield into one stream.
-    private struct EventSources {
-        let events: AsyncStream<Event>
-        private var cancellations: [() -> Void] = []
-
-        init(readsKeys: Bool) {
-            // A page that is late is drawn once, not once for every second that it missed.
-            let (events, continuation) = AsyncStream.makeStream(of: Event.self, bufferingPolicy: .bufferingNewest(2))
-            self.events = events
-            let queue = DispatchQueue(label: "weir.live-view")
-
-            let timer = DispatchSource.makeTimerSource(queue: queue)
-            timer.schedule(deadline: .now(), repeating: 1)
-            timer.setEventHandler { continuation.yield(.redraw) }
-            timer.resume()
-            cancellations.append { timer.cancel() }
-
-            for (number, event) in [(SIGINT, Event.quit), (SIGTERM, .quit), (SIGHUP, .quit), (SIGWINCH, .redraw)] {
-                signal(number, SIG_IGN)
-                let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
-                source.setEventHandler { continuation.yield(event) }
-                source.resume()
-                cancellations.append {
-                    source.cancel()
-                    signal(number, SIG_DFL)
-                }
-            }
-            guard readsKeys else { return }
-            let keys = DispatchSource.makeReadSource(fileDescriptor: STDIN_FILENO, queue: queue)
-            keys.setEventHandler { if RawKeyboard.readsQuit() { continuation.yield(.quit) } }
-            keys.resume()
-            cancellations.append { keys.cancel() }
-        }
-
-        func cancel() {
-            for cancellation in cancellations { cancellation() }
-        }
+    func cancel() {
+        for cancellation in cancellations { cancellation() }
     }
 }
 

@@ -23,7 +23,7 @@ enum ScreenFrame {
             + cut(note, to: width) + clearToEndOfLine + clearToEndOfScreen
     }
 
-    /// The first `width` characters, escape sequences not counted and kept, so that colours end where they should.
+    /// The first `width` characters; escape sequences are not counted and all kept, so that colours end.
     static func cut(_ line: String, to width: Int) -> String {
         var result = ""
         var count = 0

@@ -19,7 +19,9 @@ enum StandardOutput {
         return (Int(size.ws_col), Int(size.ws_row))
     }
 
-    /// False when a pipe's reader has gone: who prints only changes would otherwise wait for the next to notice.
+    /// False when a pipe's reader has gone.
+    ///
+    /// Who prints only changes would otherwise wait for the next one to notice.
     static var hasReader: Bool {
         var descriptor = pollfd(fd: STDOUT_FILENO, events: 0, revents: 0)
         return poll(&descriptor, 1, 0) < 1 || descriptor.revents & Int16(POLLERR) == 0

@@ -9,7 +9,8 @@ enum StatusPage {
             headline(of: report, style) + warnings(of: report, style),
             section("LOAD BALANCERS", Tables.loadBalancers(report.loadBalancers, style, indent: 2), style),
             section(
-                "LISTENERS", Tables.listeners(report.loadBalancers.flatMap(\.listeners), style, indent: 2), style),
+                "LISTENERS", Tables.listeners(report.loadBalancers.flatMap(\.listeners), style, indent: 2),
+                style),
             section("TARGET GROUPS", Tables.targetGroups(report.targetGroups, style, indent: 2), style),
             attention(report.targetGroups, nowSeconds: now, style),
         ]

@@ -16,7 +16,8 @@ enum Tables {
                 .init(loadBalancer.name, .bold), .init(loadBalancer.type),
                 .init(loadBalancer.addresses.joined(separator: ", ")),
                 loadBalancer.isAvailable ? .init("available", .green) : .init("unavailable", .red),
-                .init("\(loadBalancer.listeners.count)"), active(statistics), new(statistics), bytes(statistics),
+                .init("\(loadBalancer.listeners.count)"), active(statistics), new(statistics),
+                bytes(statistics),
                 rejected(statistics))
         }
         return table.render(style, indent: indent)
@@ -26,7 +27,8 @@ enum Tables {
         guard !listeners.isEmpty else { return none("listeners", indent) }
         var table = TextTable(
             .init("LISTENER"), .init("PROTOCOL"), .init("FORWARDS TO"), .init("ACTIVE", .right),
-            .init("NEW", .right), .init("BYTES", .right), .init("RESETS C/T/E", .right), .init("REJECTED", .right))
+            .init("NEW", .right), .init("BYTES", .right), .init("RESETS C/T/E", .right),
+            .init("REJECTED", .right))
         for listener in listeners {
             table.add(
                 .init(listener.id, .bold), .init(listener.protocol), .init(forward(listener.forward)),
@@ -62,7 +64,8 @@ enum Tables {
             .init("ACTIVE", .right), .init("NEW", .right), .init("BYTES", .right), .init("REASON"))
         for target in targets {
             table.add(
-                .init(HumanText.endpoint(target.id, target.port), .bold), .init(target.availabilityZone ?? ""),
+                .init(HumanText.endpoint(target.id, target.port), .bold),
+                .init(target.availabilityZone ?? ""),
                 .init("\(target.weight)"), HealthPage.stateCell(of: target.health),
                 .init(HumanText.duration(seconds: now - target.health.since)), active(target.statistics),
                 new(target.statistics), bytes(target.statistics), HealthPage.reasonCell(of: target.health))
@@ -79,8 +82,10 @@ enum Tables {
         for flow in response.flows {
             table.add(
                 .init(flow.transport), .init(flow.listener), .init(flow.client), .init(flow.target),
-                .init(flow.targetGroup), .init(flow.state), .init(HumanText.duration(seconds: flow.ageSeconds)),
-                .init(HumanText.duration(seconds: flow.idleSeconds)), .init(HumanText.byteCount(flow.clientBytes)),
+                .init(flow.targetGroup), .init(flow.state),
+                .init(HumanText.duration(seconds: flow.ageSeconds)),
+                .init(HumanText.duration(seconds: flow.idleSeconds)),
+                .init(HumanText.byteCount(flow.clientBytes)),
                 .init(HumanText.byteCount(flow.targetBytes)),
                 .init(HumanText.byteRate(flow.clientBytes + flow.targetBytes, perSeconds: flow.ageSeconds)),
                 .init("\(flow.worker)"))

@@ -1,8 +1,8 @@
 // Aligned columns: a pure function from cells to text.
 //
 // Widths are counted in characters before colour is added, so that escape sequences never disturb them.
-// Lines have no trailing blanks. Columns in which every cell is empty are left out. On a screen too narrow for
-// the table the last column is wrapped, so that a sentence stays whole.
+// Lines have no trailing blanks. Columns in which every cell is empty are left out. On a screen too narrow
+// for the table the last column is wrapped, so that a sentence stays whole.
 
 struct TextTable: Sendable {
     enum Alignment: Sendable {
@@ -44,7 +44,8 @@ struct TextTable: Sendable {
 
     /// - Precondition: one cell for each column.
     mutating func add(_ cells: Cell...) {
-        precondition(cells.count == columns.count, "a row of \(cells.count) cells for \(columns.count) columns")
+        precondition(
+            cells.count == columns.count, "a row of \(cells.count) cells for \(columns.count) columns")
         rows.append(cells)
     }
 
@@ -57,14 +58,18 @@ struct TextTable: Sendable {
         let offset = indent + shown.dropLast().map { widths[$0] + 2 }.reduce(0, +)
         let margin = String(repeating: " ", count: indent)
         return lines.enumerated().map { number, row in
-            let cells = shown.dropLast().map { pad(row[$0], to: widths[$0], columns[$0].alignment, style) + "  " }
+            let cells = shown.dropLast().map {
+                pad(row[$0], to: widths[$0], columns[$0].alignment, style) + "  "
+            }
             let start = margin + cells.joined()
-            guard let width = style.width, offset + widths[last] > width, columns[last].alignment == .left else {
+            guard let width = style.width, offset + widths[last] > width, columns[last].alignment == .left
+            else {
                 return line(start + finish(row[last], to: widths[last], columns[last].alignment, style))
             }
             let layout = Layout(offset: offset, indent: indent, width: width)
             return layout.isBeside
-                ? beside(start, row[last], layout, style) : below(start, row[last], layout, style, isTitle: number == 0)
+                ? beside(start, row[last], layout, style)
+                : below(start, row[last], layout, style, isTitle: number == 0)
         }.joined()
     }
 
@@ -86,7 +91,8 @@ struct TextTable: Sendable {
     private func beside(_ start: String, _ cell: Cell, _ layout: Layout, _ style: Style) -> String {
         let blanks = String(repeating: " ", count: layout.offset)
         let parts = cell.text.wrapped(to: layout.room)
-        return parts.enumerated().map { line(($0 == 0 ? start : blanks) + style.paint($1, cell.color)) }.joined()
+        return parts.enumerated().map { line(($0 == 0 ? start : blanks) + style.paint($1, cell.color)) }
+            .joined()
     }
 
     private func below(

@@ -53,7 +53,8 @@ let json = [("Content-Type", "application/json")]
 
 /// A directory of its own that is gone afterwards.
 func withTemporaryDirectory(_ body: (String) async throws -> Void) async throws {
-    let directory = FileManager.default.temporaryDirectory.appending(path: "weir-\(UUID().uuidString.prefix(8))")
+    let directory = FileManager.default.temporaryDirectory.appending(
+        path: "weir-\(UUID().uuidString.prefix(8))")
     try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: directory) }
     try await body(directory.path() + "/")

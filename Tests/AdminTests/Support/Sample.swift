@@ -40,7 +40,8 @@ enum Sample {
     static let spareGroup = TargetGroupDescription(
         name: "spare", protocol: "UDP", port: 53,
         healthCheck: HealthCheckDescription(
-            enabled: false, protocol: "TCP", port: "traffic-port", path: nil, matcher: nil, intervalSeconds: 30,
+            enabled: false, protocol: "TCP", port: "traffic-port", path: nil, matcher: nil,
+            intervalSeconds: 30,
             timeoutSeconds: 10, healthyThresholdCount: 5, unhealthyThresholdCount: 2),
         attributes: [:], loadBalancers: [], healthyTargetCount: 0, targetCount: 0, isFailOpen: false,
         statistics: FlowStatistics(), targets: [])
@@ -48,7 +49,8 @@ enum Sample {
     static let listener = ListenerDescription(
         id: "edge:80", loadBalancer: "edge", port: 80, protocol: "TCP",
         forward: [
-            ForwardDescription(targetGroup: "web", weight: 90), ForwardDescription(targetGroup: "spare", weight: 10),
+            ForwardDescription(targetGroup: "web", weight: 90),
+            ForwardDescription(targetGroup: "spare", weight: 10),
         ],
         attributes: ["tcp.idle_timeout.seconds": "350"], statistics: statistics(6))
 
@@ -69,7 +71,8 @@ enum Sample {
     static let flows = [
         FlowDescription(
             transport: "TCP", listener: "edge:80", client: "192.0.2.1:40000", targetGroup: "web",
-            target: "10.0.1.11:8080", state: "established", ageSeconds: 10, idleSeconds: 2, clientBytes: 1_024,
+            target: "10.0.1.11:8080", state: "established", ageSeconds: 10, idleSeconds: 2,
+            clientBytes: 1_024,
             targetBytes: 10_485_760, worker: 0),
         FlowDescription(
             transport: "UDP", listener: "edge:80", client: "[2001:db8::1]:5353", targetGroup: "web",

@@ -22,7 +22,8 @@ final class StubBackend: AdminBackend {
 
     func loadBalancer(named name: String) async throws(ControlError) -> LoadBalancerDescription {
         guard let found = report.loadBalancers.first(where: { $0.name == name }) else {
-            throw ControlError(kind: .notFound, code: "LoadBalancerNotFound", message: "no load balancer \"\(name)\".")
+            throw ControlError(
+                kind: .notFound, code: "LoadBalancerNotFound", message: "no load balancer \"\(name)\".")
         }
         return found
     }
@@ -36,7 +37,8 @@ final class StubBackend: AdminBackend {
 
     func targetGroup(named name: String) async throws(ControlError) -> TargetGroupDescription {
         guard let found = report.targetGroups.first(where: { $0.name == name }) else {
-            throw ControlError(kind: .notFound, code: "TargetGroupNotFound", message: "no target group \"\(name)\".")
+            throw ControlError(
+                kind: .notFound, code: "TargetGroupNotFound", message: "no target group \"\(name)\".")
         }
         return found
     }
@@ -58,12 +60,14 @@ final class StubBackend: AdminBackend {
         try change("register", request, in: group)
     }
 
-    func deregister(_ request: TargetsRequest, in group: String) async throws(ControlError) -> TargetsResponse {
+    func deregister(_ request: TargetsRequest, in group: String) async throws(ControlError) -> TargetsResponse
+    {
         try change("deregister", request, in: group)
     }
 
     func apply(_ request: ApplyRequest) async throws(ControlError) -> ApplyResponse {
-        record("apply dryRun=\(request.dryRun) prune=\(request.prune) bytes=\(request.configuration.utf8.count)")
+        record(
+            "apply dryRun=\(request.dryRun) prune=\(request.prune) bytes=\(request.configuration.utf8.count)")
         return ApplyResponse(changes: Sample.changes, isApplied: !request.dryRun, warnings: [])
     }
 
@@ -72,16 +76,21 @@ final class StubBackend: AdminBackend {
     ) throws(ControlError) -> TargetsResponse {
         switch group {
         case "missing":
-            throw ControlError(kind: .notFound, code: "TargetGroupNotFound", message: "no target group \"missing\".")
+            throw ControlError(
+                kind: .notFound, code: "TargetGroupNotFound", message: "no target group \"missing\".")
         case "invalid":
             throw ControlError(
-                kind: .invalid, code: "InvalidTarget", message: "two targets are wrong.", details: ["one", "two"])
+                kind: .invalid, code: "InvalidTarget", message: "two targets are wrong.",
+                details: ["one", "two"])
         case "conflict":
             throw ControlError(kind: .conflict, code: "ResourceInUse", message: "in use.")
         case "failed":
             throw ControlError(kind: .failed, code: "InternalFailure", message: "the store is full.")
         default:
-            record("\(verb) \(group) \(request.targets.map { "\($0.id):\($0.port ?? 0)" }.joined(separator: " "))")
+            record(
+                "\(verb) \(group) "
+                    + request.targets.map { "\($0.id):\($0.port ?? 0)" }.joined(separator: " ")
+            )
             return TargetsResponse(targets: Sample.webTargets)
         }
     }
