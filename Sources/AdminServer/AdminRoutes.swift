@@ -1,4 +1,4 @@
-// The routes under /v1, /healthz and /metrics: each reads its arguments, asks the backend, writes JSON.
+// The routes under /v1, /healthz and /metrics: each reads its arguments, asks the registry, writes JSON.
 //
 // No decision about load balancing is made here.
 
@@ -8,10 +8,10 @@ import Foundation
 import Hummingbird
 import NIOCore
 
-struct AdminRoutes<Backend: AdminBackend>: Sendable {
+struct AdminRoutes<Access: RegistryAccess>: Sendable {
     typealias Handler = @Sendable (Request, AdminRequestContext) async throws -> Response
 
-    let backend: Backend
+    let registry: Access
 
     func makeResponder(token: BearerToken?, isUnixSocket: Bool) -> RouterResponder<AdminRequestContext> {
         let router = Router(context: AdminRequestContext.self, options: .autoGenerateHeadEndpoints)
@@ -29,29 +29,29 @@ struct AdminRoutes<Backend: AdminBackend>: Sendable {
     private func addReads(to router: Router<AdminRequestContext>) {
         get("/healthz", of: router) { request, _ in try await health(request) }
         get("/metrics", of: router) { _, _ in
-            .text(StatusMetrics.text(for: await backend.status()), type: PrometheusText.contentType)
+            .text(StatusMetrics.text(for: await registry.status()), type: PrometheusText.contentType)
         }
-        get("/v1/status", of: router) { _, _ in try .json(await backend.status()) }
-        get("/v1/load-balancers", of: router) { _, _ in try .json(await backend.loadBalancers()) }
+        get("/v1/status", of: router) { _, _ in try .json(await registry.status()) }
+        get("/v1/load-balancers", of: router) { _, _ in try .json(await registry.loadBalancers()) }
         get("/v1/load-balancers/:name", of: router) { _, context in
-            try .json(await backend.loadBalancer(named: context.pathArgument("name")))
+            try .json(await registry.loadBalancer(named: context.pathArgument("name")))
         }
         get("/v1/listeners", of: router) { _, _ in
-            try .json(await backend.loadBalancers().flatMap(\.listeners))
+            try .json(await registry.loadBalancers().flatMap(\.listeners))
         }
         get("/v1/listeners/:id", of: router) { _, context in
-            try .json(await backend.listener(context.pathArgument("id")))
+            try .json(await registry.listener(context.pathArgument("id")))
         }
-        get("/v1/target-groups", of: router) { _, _ in try .json(await backend.targetGroups()) }
+        get("/v1/target-groups", of: router) { _, _ in try .json(await registry.targetGroups()) }
         get("/v1/target-groups/:name", of: router) { _, context in
-            try .json(await backend.targetGroup(named: context.pathArgument("name")))
+            try .json(await registry.targetGroup(named: context.pathArgument("name")))
         }
         get("/v1/flows", of: router) { request, _ in
-            try .json(await backend.flows(countMax: flowCountMax(of: request)))
+            try .json(await registry.flows(countMax: flowCountMax(of: request)))
         }
         get("/v1/explain", of: router) { request, _ in
             try .json(
-                await backend.explain(
+                await registry.explain(
                     listener: request.queryArgument("listener"), client: request.queryArgument("client")))
         }
     }
@@ -59,7 +59,7 @@ struct AdminRoutes<Backend: AdminBackend>: Sendable {
     /// Says whether the process serves or, with a name, whether that load balancer is available.
     private func health(_ request: Request) async throws -> Response {
         guard let name = request.uri.queryParameters["load_balancer"] else { return .text("ok\n") }
-        let loadBalancer = try await backend.loadBalancer(named: String(name))
+        let loadBalancer = try await registry.loadBalancer(named: String(name))
         return loadBalancer.isAvailable
             ? .text("ok\n") : .text("unavailable: too few healthy targets\n", status: .serviceUnavailable)
     }
@@ -80,12 +80,12 @@ struct AdminRoutes<Backend: AdminBackend>: Sendable {
             "/v1/target-groups/:name/targets",
             [
                 .get: { _, context in
-                    let group = try await backend.targetGroup(named: context.pathArgument("name"))
+                    let group = try await registry.targetGroup(named: context.pathArgument("name"))
                     return try .json(TargetsResponse(targets: group.targets))
                 },
                 .post: { request, context in
                     let targets = try await targetsRequest(in: request)
-                    return try .json(await backend.register(targets, in: context.pathArgument("name")))
+                    return try .json(await registry.register(targets, in: context.pathArgument("name")))
                 },
             ], to: router)
         add(
@@ -93,14 +93,14 @@ struct AdminRoutes<Backend: AdminBackend>: Sendable {
             [
                 .post: { request, context in
                     let targets = try await targetsRequest(in: request)
-                    return try .json(await backend.deregister(targets, in: context.pathArgument("name")))
+                    return try .json(await registry.deregister(targets, in: context.pathArgument("name")))
                 }
             ], to: router)
         add(
             "/v1/apply",
             [
                 .post: { request, _ in
-                    try .json(await backend.apply(JSONBody.decode(ApplyRequest.self, from: request)))
+                    try .json(await registry.apply(JSONBody.decode(ApplyRequest.self, from: request)))
                 }
             ], to: router)
     }

@@ -19,12 +19,12 @@ package struct AdminServer: Service {
     private let logger: Logger
 
     /// - Parameter token: required from every client when present; must be present unless `address.isLocal`.
-    package init(address: AdminAddress, token: String?, backend: some AdminBackend, logger: Logger) {
+    package init(address: AdminAddress, token: String?, registry: some RegistryAccess, logger: Logger) {
         self.address = address
         self.logger = logger
         hasToken = token.map { !$0.isEmpty } ?? false
         let isUnixSocket = if case .unix = address { true } else { false }
-        responder = AdminRoutes(backend: backend)
+        responder = AdminRoutes(registry: registry)
             .makeResponder(token: token.map(BearerToken.init), isUnixSocket: isUnixSocket)
     }
 

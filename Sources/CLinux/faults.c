@@ -8,6 +8,7 @@ static int plan_error;
 static uint64_t plan_nth;
 static uint64_t call_count;
 static bool is_delivered;
+static int64_t descriptor_count;
 
 int weir_fault_due(uint32_t call) {
     if (!takes_part) return 0;
@@ -36,6 +37,12 @@ bool weir_fault_disarm(void) {
 
 void weir_fault_take_part(bool takes) { takes_part = takes; }
 
+void weir_fault_count_descriptors(int change) {
+    if (takes_part) __atomic_add_fetch(&descriptor_count, change, __ATOMIC_RELAXED);
+}
+
+int64_t weir_fault_descriptor_count(void) { return __atomic_load_n(&descriptor_count, __ATOMIC_RELAXED); }
+
 uint64_t weir_fault_call_count(void) { return __atomic_load_n(&call_count, __ATOMIC_RELAXED); }
 #else
 bool weir_faults_available(void) { return false; }
@@ -43,4 +50,5 @@ void weir_fault_arm(uint32_t calls, uint64_t nth, int error) { (void)calls, (voi
 bool weir_fault_disarm(void) { return false; }
 void weir_fault_take_part(bool takes_part) { (void)takes_part; }
 uint64_t weir_fault_call_count(void) { return 0; }
+int64_t weir_fault_descriptor_count(void) { return 0; }
 #endif

@@ -13,6 +13,8 @@
 
 #if WEIR_FAULT_INJECTION
 int weir_fault_due(uint32_t call);
+// Keeps count of the descriptors that participating threads have open.
+void weir_fault_count_descriptors(int change);
 // Evaluates to the call's result as a count or -errno; a due fault answers in its place.
 #define WEIR_RESULT(call, expression)                                                          \
     ({                                                                                         \
@@ -21,6 +23,7 @@ int weir_fault_due(uint32_t call);
         result_ < 0 ? (fault_ ? -(long)fault_ : -(long)errno) : result_;                       \
     })
 #else
+#define weir_fault_count_descriptors(change) ((void)0)
 #define WEIR_RESULT(call, expression)                                                          \
     ({                                                                                         \
         long result_ = (long)(expression);                                                     \

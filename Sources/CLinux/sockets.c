@@ -25,7 +25,9 @@ _Static_assert(EPOLLRDHUP == WEIR_PEER_CLOSED && EPOLLET == WEIR_EDGE_TRIGGERED,
 
 int weir_socket(int family, bool is_datagram) {
     int type = (is_datagram ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
-    return (int)WEIR_RESULT(WEIR_CALL_SOCKET, socket(family == 4 ? AF_INET : AF_INET6, type, 0));
+    int fd = (int)WEIR_RESULT(WEIR_CALL_SOCKET, socket(family == 4 ? AF_INET : AF_INET6, type, 0));
+    if (fd >= 0) weir_fault_count_descriptors(1);
+    return fd;
 }
 
 int weir_bind(int fd, const struct weir_endpoint *endpoint) {
@@ -43,7 +45,10 @@ int weir_accept(int fd, struct weir_endpoint *peer) {
     socklen_t length = sizeof address;
     int accepted = (int)WEIR_RESULT(
         WEIR_CALL_ACCEPT, accept4(fd, &address.any, &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (accepted >= 0) weir_from_sockaddr(&address, peer);
+    if (accepted >= 0) {
+        weir_fault_count_descriptors(1);
+        weir_from_sockaddr(&address, peer);
+    }
     return accepted;
 }
 
@@ -106,6 +111,7 @@ int weir_shutdown_write(int fd) {
 
 int weir_close(int fd) {
     // Never injected and never retried: on Linux the descriptor is gone even after EINTR.
+    weir_fault_count_descriptors(-1);
     return close(fd) < 0 ? -errno : 0;
 }
 
@@ -137,6 +143,7 @@ int weir_pipe(int *read_end, int *write_end, int capacity) {
     int ends[2];
     int result = (int)WEIR_RESULT(WEIR_CALL_PIPE, pipe2(ends, O_NONBLOCK | O_CLOEXEC));
     if (result < 0) return result;
+    weir_fault_count_descriptors(2);
     *read_end = ends[0];
     *write_end = ends[1];
     // An unprivileged user past fs.pipe-user-pages-soft is refused: the pipe then keeps what it has.

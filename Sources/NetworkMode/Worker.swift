@@ -145,6 +145,7 @@ extension Worker: TurnHandler {
         while let slot = datagramTimers.popDue(at: now) { datagramTimerFired(slot, at: now) }
         lingeringPorts.expire(at: now, counters.ports)
         resumeListeners(at: now)
+        counters.worker.set(UInt64(pipes.openCount), row: 0, column: WorkerCounter.pipesOpen.rawValue)
         if !runQueue.isEmpty { return 0 }
         let tcp = flowTimers.millisecondsUntilNext(from: now) ?? .max
         let udp = datagramTimers.millisecondsUntilNext(from: now) ?? .max

@@ -38,10 +38,13 @@ package final class Workers: Sendable {
 
     /// Starts one worker thread per entry of `processors`, pinned to it.
     ///
-    /// - Parameter onTrafficRefused: Runs on a worker when a target answered datagrams with ICMP port
-    ///   unreachable, at most once a second per target and worker. It must not block.
+    /// - Parameters:
+    ///   - onTrafficRefused: Runs on a worker when a target answered datagrams with ICMP port
+    ///     unreachable, at most once a second per target and worker. It must not block.
+    ///   - onThreadStart: Runs first on each worker's thread; tests enter it into their fault plans.
     package init(
         processors: [Int?], settings: WorkerSettings,
+        onThreadStart: @escaping @Sendable () -> Void = {},
         onTrafficRefused: @escaping @Sendable (TargetNumber) -> Void
     ) throws(SystemCallError) {
         // Unlike send(2), splice(2) to a socket that was reset has no flag against SIGPIPE.
@@ -62,7 +65,10 @@ package final class Workers: Sendable {
                 epoll: reactor.registrations, now: now, onTrafficRefused: onTrafficRefused)
             let parcel = Parcel(reactor: reactor, worker: worker)
             threads.append(
-                try DataPlaneThread(name: "weir-worker-\(index)", processor: processor) { parcel.run() })
+                try DataPlaneThread(name: "weir-worker-\(index)", processor: processor) {
+                    onThreadStart()
+                    parcel.run()
+                })
             mailboxes.append(mailbox)
             counters.append(own)
         }

@@ -25,8 +25,8 @@ import Testing
     }
 
     @Test func `changes want the token as well, and a health check does not`() async throws {
-        let backend = StubBackend()
-        try await withServer(token: "secret", backend: backend) { address in
+        let registry = StubRegistry()
+        try await withServer(token: "secret", registry: registry) { address in
             let body = #"{"targets":[{"id":"10.0.0.1"}]}"#
             let answer = try await request(
                 "POST", "/v1/target-groups/web/targets", at: address, headers: json, body: body)
@@ -36,7 +36,7 @@ import Testing
             let client = AdminClient(address: address, token: "secret")
             _ = try await client.register([TargetSpecification(id: "10.0.0.1")], in: "web")
         }
-        #expect(backend.calls == ["register web 10.0.0.1:0"])
+        #expect(registry.calls == ["register web 10.0.0.1:0"])
     }
 
     @Test func `after ten wrong tokens a peer has to wait, the right one included`() async throws {

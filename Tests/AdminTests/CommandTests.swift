@@ -108,9 +108,19 @@ import Testing
         #expect(failure?.details.first?.hasPrefix("weir.yaml:1: ") == true)
     }
 
+    @Test func `a refused configuration is told by the name of its file`() {
+        let report = ErrorReport(
+            code: "ValidationError", message: "configuration:1: wrong.", details: ["configuration:1: wrong."])
+        let named = ApplyCommand.naming("weir.yaml", in: report)
+        #expect(ClientError.refused(status: 400, named).failure.text == "weir: weir.yaml:1: wrong.\n")
+        #expect(ApplyCommand.naming("-", in: report) == report)
+    }
+
     @Test func `what still drains is told apart by port`() {
-        let asked = [TargetSpecification(id: "10.0.1.11"), TargetSpecification(id: "10.0.1.12", port: 8080)]
-        #expect(TargetsCommand.Deregister.remaining(of: asked, in: Sample.webGroup) == ["10.0.1.11:8080"])
+        var moved = Sample.webTargets[1]
+        moved.port = 8082
+        let leaving = [Sample.webTargets[0], moved]
+        #expect(TargetsCommand.Deregister.remaining(of: leaving, in: Sample.webGroup) == ["10.0.1.11:8080"])
     }
 
     @Test func `waiting for health passes over what is leaving`() {

@@ -1,4 +1,4 @@
-// The routes, over a real socket against a stub backend.
+// The routes, over a real socket against a stub registry.
 
 import AdminModel
 import AdminServer
@@ -24,9 +24,9 @@ import Testing
         }
     }
 
-    @Test func `changes reach the backend`() async throws {
-        let backend = StubBackend()
-        try await withServer(backend: backend) { address in
+    @Test func `changes reach the registry`() async throws {
+        let registry = StubRegistry()
+        try await withServer(registry: registry) { address in
             let client = AdminClient(address: address, token: nil)
             let target = TargetSpecification(id: "10.0.1.11", port: 8080)
             #expect(try await client.register([target], in: "web").targets == Sample.webTargets)
@@ -36,7 +36,7 @@ import Testing
             #expect(!response.isApplied)
         }
         #expect(
-            backend.calls == [
+            registry.calls == [
                 "register web 10.0.1.11:8080", "deregister web 10.0.1.11:8080",
                 "apply dryRun=true prune=false bytes=13",
             ])

@@ -28,7 +28,12 @@ final class TestSocket: @unchecked Sendable {
 
     init(fd: Int32) {
         self.fd = fd
-        var timeout = timeval(tv_sec: sharedTimeoutSeconds, tv_usec: 0)
+        setTimeout(milliseconds: sharedTimeoutSeconds * 1_000)
+    }
+
+    /// How long one receive or send may wait.
+    func setTimeout(milliseconds: Int) {
+        var timeout = timeval(tv_sec: milliseconds / 1_000, tv_usec: milliseconds % 1_000 * 1_000)
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
     }
@@ -156,10 +161,14 @@ final class TestBalancer {
     private(set) var bindings: [ListenerBinding] = []
     let refused = Mutex<[TargetNumber]>([])
 
-    init(workerCount: Int = 1, settings: WorkerSettings = TestBalancer.smallSettings) throws {
+    init(
+        workerCount: Int = 1, settings: WorkerSettings = TestBalancer.smallSettings,
+        onThreadStart: @escaping @Sendable () -> Void = {}
+    ) throws {
         let sink = RefusalSink()
         workers = try Workers(
-            processors: [Int?](repeating: nil, count: workerCount), settings: settings
+            processors: [Int?](repeating: nil, count: workerCount), settings: settings,
+            onThreadStart: onThreadStart
         ) { number in sink.numbers.withLock { $0.append(number) } }
         self.sink = sink
     }

@@ -126,8 +126,7 @@ final class DatagramEcho: Sendable {
         try balancer.route(to: [dead, server.endpoint])
         for _ in 0..<20 {
             let client = try #require(TestSocket.connect(listener, .udp))
-            var timeout = timeval(tv_sec: 0, tv_usec: 100_000)
-            setsockopt(client.fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
+            client.setTimeout(milliseconds: 100)
             // The first datagram may meet the refusal; whoever speaks UDP repeats itself.
             #expect(eventually {
                 client.send([9])

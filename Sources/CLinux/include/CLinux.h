@@ -212,3 +212,5 @@ bool weir_fault_disarm(void);
 void weir_fault_take_part(bool takes_part);
 /// How many calls among `calls` the participating threads have made since the last arm.
 uint64_t weir_fault_call_count(void);
+/// How many more descriptors the participating threads have opened than closed.
+int64_t weir_fault_descriptor_count(void);

@@ -189,7 +189,7 @@ struct Appliance: Sendable {
                 services: [
                     .init(
                         service: AdminServer(
-                            address: admin, token: token, backend: registry,
+                            address: admin, token: token, registry: registry,
                             logger: Logger(label: "weir.admin"))),
                     .init(
                         service: RegistryService(

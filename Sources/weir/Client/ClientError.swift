@@ -22,7 +22,7 @@ enum ClientError: Error, Equatable, Sendable {
         switch self {
         case .unreachable(let address, let cause):
             CommandFailure(
-                message: "cannot reach the appliance at \(address): \(cause). \(Self.nextStep(for: address))",
+                message: "cannot reach the appliance at \(address): \(cause). \(Self.nextStep(after: cause))",
                 exitCode: CommandFailure.unreachable)
         case .timedOut(let address, let seconds):
             CommandFailure(
@@ -38,18 +38,17 @@ enum ClientError: Error, Equatable, Sendable {
                 message: "what listens at \(address) does not answer like Weir's admin API (\(cause)). "
                     + "Name the appliance with --admin ADDRESS or WEIR_ADMIN.")
         case .refused(_, let report):
-            CommandFailure(message: report.message, details: report.details ?? [])
+            // A single problem is the message already.
+            CommandFailure(
+                message: report.message,
+                details: report.details == [report.message] ? [] : report.details ?? [])
         }
     }
 
-    private static func nextStep(for address: AdminAddress) -> String {
-        switch address {
-        case .tcp:
-            "Start it with \"weir run\", or name another with --admin ADDRESS or WEIR_ADMIN."
-        case .unix:
-            "Start it with \"weir run\", or name another with --admin ADDRESS or WEIR_ADMIN; "
-                + "only the user that it runs as may open its socket."
-        }
+    private static func nextStep(after cause: String) -> String {
+        cause == systemText(EACCES)
+            ? "Its socket is for the user that it runs as: become that user or root."
+            : "Start it with \"weir run\", or name another with --admin ADDRESS or WEIR_ADMIN."
     }
 
     /// The words for an error of NIO while connecting.
@@ -58,7 +57,7 @@ enum ClientError: Error, Equatable, Sendable {
         case let error as NIOConnectionError:
             if let last = error.connectionErrors.last { return connectCause(last.error) }
             return "the name \(error.host) has no address"
-        case let error as IOError: return systemText(error)
+        case let error as IOError: return systemText(error.errnoCode)
         case ChannelError.connectTimeout: return "no answer to the connection attempt"
         case is SocketAddressError: return "the name has no address"
         default: return "\(error)"
@@ -69,13 +68,13 @@ enum ClientError: Error, Equatable, Sendable {
     static func exchangeError(_ error: any Error, address: AdminAddress) -> ClientError {
         switch error {
         case let error as ClientError: error
-        case let error as IOError: .interrupted(address, cause: systemText(error))
+        case let error as IOError: .interrupted(address, cause: systemText(error.errnoCode))
         case let error as HTTPParserError: .notWeir(address, cause: "\(error)")
         default: .interrupted(address, cause: "\(error)")
         }
     }
 
-    private static func systemText(_ error: IOError) -> String {
-        String(cString: strerror(error.errnoCode)).lowercased()
+    private static func systemText(_ code: Int32) -> String {
+        String(cString: strerror(code)).lowercased()
     }
 }

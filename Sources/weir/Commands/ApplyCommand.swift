@@ -28,7 +28,22 @@ struct ApplyCommand: AsyncParsableCommand {
     func run() async throws {
         let client = try options.makeClient()
         let request = ApplyRequest(configuration: try FileText.read(file), dryRun: dryRun, prune: prune)
-        let response = try await client.apply(request)
+        let response: ApplyResponse
+        do {
+            response = try await client.apply(request)
+        } catch .refused(let status, let report) {
+            throw ClientError.refused(status: status, Self.naming(file, in: report))
+        }
         try options.output.show(response) { DetailPages.changes(response, $0) }
+    }
+
+    /// The appliance knows the text of the file, not its name, and calls it `configuration`.
+    static func naming(_ file: String, in report: ErrorReport) -> ErrorReport {
+        let nameless = "configuration:"
+        func name(_ line: String) -> String {
+            line.hasPrefix(nameless) && file != "-" ? "\(file):\(line.dropFirst(nameless.count))" : line
+        }
+        return ErrorReport(
+            code: report.code, message: name(report.message), details: report.details?.map(name))
     }
 }

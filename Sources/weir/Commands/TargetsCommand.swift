@@ -96,7 +96,7 @@ struct TargetsCommand: AsyncParsableCommand {
         func run() async throws {
             let client = try options.makeClient()
             let response = try await client.deregister(targets, in: group)
-            if wait { try await waitUntilGone(client) }
+            if wait { try await waitUntilGone(response.targets, client) }
             let isWaiting = wait
             try options.output.show(response) { style in
                 let names = response.targets.map { HumanText.endpoint($0.id, $0.port) }
@@ -105,10 +105,10 @@ struct TargetsCommand: AsyncParsableCommand {
             }
         }
 
-        private func waitUntilGone(_ client: AdminClient) async throws {
+        private func waitUntilGone(_ leaving: [TargetDescription], _ client: AdminClient) async throws {
             var remaining: [String] = []
             let hasLeft = try await Waiting.until(timeoutSeconds: timeout) {
-                remaining = Self.remaining(of: targets, in: try await client.targetGroup(named: group))
+                remaining = Self.remaining(of: leaving, in: try await client.targetGroup(named: group))
                 return remaining.isEmpty
             }
             guard !hasLeft else { return }
@@ -119,12 +119,11 @@ struct TargetsCommand: AsyncParsableCommand {
                 details: remaining)
         }
 
-        /// Those of `targets` that `group` still has.
-        static func remaining(
-            of targets: [TargetSpecification], in group: TargetGroupDescription
-        ) -> [String] {
-            let asked = Set(targets.map { HumanText.endpoint($0.id, $0.port ?? group.port) })
-            return group.targets.map { HumanText.endpoint($0.id, $0.port) }.filter(asked.contains)
+        /// Those of `leaving` that `group` still has. The server's answer, not the arguments, says which ports
+        /// were meant.
+        static func remaining(of leaving: [TargetDescription], in group: TargetGroupDescription) -> [String] {
+            let names = Set(leaving.map { HumanText.endpoint($0.id, $0.port) })
+            return group.targets.map { HumanText.endpoint($0.id, $0.port) }.filter(names.contains)
         }
     }
 }

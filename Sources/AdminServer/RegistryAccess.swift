@@ -4,7 +4,7 @@ import AdminModel
 import ControlPlane
 
 /// The registry as the admin API sees it. See `Registry` for what each call promises.
-package protocol AdminBackend: Sendable {
+package protocol RegistryAccess: Sendable {
     func status() async -> StatusReport
     func loadBalancers() async -> [LoadBalancerDescription]
     func loadBalancer(named name: String) async throws(ControlError) -> LoadBalancerDescription
@@ -18,4 +18,4 @@ package protocol AdminBackend: Sendable {
     func apply(_ request: ApplyRequest) async throws(ControlError) -> ApplyResponse
 }
 
-extension Registry: AdminBackend {}
+extension Registry: RegistryAccess {}

@@ -1,11 +1,11 @@
-// A backend with one of everything, whose changes are recorded and whose refusals are chosen by name.
+// A registry with one of everything, whose changes are recorded and whose refusals are chosen by name.
 
 import AdminModel
 import AdminServer
 import ControlPlane
 import Synchronization
 
-final class StubBackend: AdminBackend {
+final class StubRegistry: RegistryAccess {
     private let recorded = Mutex<[String]>([])
     let report: StatusReport
 
@@ -13,7 +13,7 @@ final class StubBackend: AdminBackend {
         self.report = report
     }
 
-    /// What was asked of the backend, in order.
+    /// What was asked of the registry, in order.
     var calls: [String] { recorded.withLock { $0 } }
 
     func status() async -> StatusReport { report }
