@@ -29,9 +29,27 @@ struct SourceFile: CustomTestStringConvertible {
     var lines: [Substring] { text.split(separator: "\n", omittingEmptySubsequences: false) }
     var codeLines: [Substring] { code.split(separator: "\n", omittingEmptySubsequences: false) }
 
+    /// Every identifier and keyword of the code, once.
+    var identifiers: Set<String> {
+        let isPart = { (byte: UInt8) in
+            (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
+                || byte == 0x5F
+        }
+        return Set(code.utf8.split { !isPart($0) }.compactMap { String($0) })
+    }
+
     /// `path:line` for each line of code that has a match.
-    func places(of pattern: Regex<some Any>) -> [String] {
-        codeLines.enumerated().filter { $0.element.contains(pattern) }.map { "\(path):\($0.offset + 1)" }
+    func places(of pattern: Regex<AnyRegexOutput>) -> [String] { places(of: pattern, in: code) }
+
+    /// `path:line` for each line that has a match, comments and literals included.
+    func placesInText(of pattern: Regex<AnyRegexOutput>) -> [String] { places(of: pattern, in: text) }
+
+    private func places(of pattern: Regex<AnyRegexOutput>, in text: String) -> [String] {
+        // One look at the whole is much faster than one at each line, and nearly always enough.
+        guard text.contains(pattern.anchorsMatchLineEndings()) else { return [] }
+        return text.split(separator: "\n", omittingEmptySubsequences: false).enumerated()
+            .filter { $0.element.contains(pattern) }
+            .map { "\(path):\($0.offset + 1)" }
     }
 
     var testDescription: String { path }
@@ -73,12 +91,17 @@ private func blankingCommentsAndLiterals(_ text: String) -> String {
         /// The bytes that end the literal, and whether backslashes escape.
         case literal(end: [UInt8], isRaw: Bool)
     }
+    let (slash, hash, quote) = (UInt8(ascii: "/"), UInt8(ascii: "#"), UInt8(ascii: "\""))
+    let (lineCommentStart, blockCommentStart) = (Array("//".utf8), Array("/*".utf8))
+    let blockCommentEnd = Array("*/".utf8)
     let bytes = Array(text.utf8)
     var result = bytes
     var state = State.code
     var index = 0
 
-    func starts(_ prefix: [UInt8]) -> Bool { bytes[index...].starts(with: prefix) }
+    func starts(_ prefix: [UInt8]) -> Bool {
+        bytes[index] == prefix[0] && bytes[index...].starts(with: prefix)
+    }
     func blank(_ count: Int) {
         for position in index..<min(index + count, bytes.count) where bytes[position] != UInt8(ascii: "\n") {
             result[position] = UInt8(ascii: " ")
@@ -89,14 +112,16 @@ private func blankingCommentsAndLiterals(_ text: String) -> String {
     while index < bytes.count {
         switch state {
         case .code:
-            if starts(Array("//".utf8)) {
+            if bytes[index] != slash, bytes[index] != hash, bytes[index] != quote {
+                index += 1
+            } else if starts(lineCommentStart) {
                 state = .lineComment
-            } else if starts(Array("/*".utf8)) {
+            } else if starts(blockCommentStart) {
                 state = .blockComment(depth: 1)
                 blank(2)
             } else {
-                let hashes = bytes[index...].prefix { $0 == UInt8(ascii: "#") }
-                let quotes = bytes[(index + hashes.count)...].prefix { $0 == UInt8(ascii: "\"") }
+                let hashes = bytes[index...].prefix { $0 == hash }
+                let quotes = bytes[(index + hashes.count)...].prefix { $0 == quote }
                 guard !quotes.isEmpty else {
                     index += 1
                     continue
@@ -111,10 +136,10 @@ private func blankingCommentsAndLiterals(_ text: String) -> String {
             if bytes[index] == UInt8(ascii: "\n") { state = .code }
             blank(1)
         case .blockComment(let depth):
-            if starts(Array("*/".utf8)) {
+            if starts(blockCommentEnd) {
                 state = depth == 1 ? .code : .blockComment(depth: depth - 1)
                 blank(2)
-            } else if starts(Array("/*".utf8)) {
+            } else if starts(blockCommentStart) {
                 state = .blockComment(depth: depth + 1)
                 blank(2)
             } else {
