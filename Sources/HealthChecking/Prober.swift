@@ -31,9 +31,9 @@ package final class Prober: Sendable {
         let mailbox = try Mailbox<ProberMessage>()
         let reactor = try Reactor(mailbox: mailbox)
         let loop = ProberLoop(epoll: reactor.registrations, seed: seed, now: .now, onReport: onReport)
-        let parcel = Parcel(reactor: reactor, loop: loop)
         self.mailbox = mailbox
-        thread = try DataPlaneThread(name: "weir-prober", processor: nil) { parcel.run() }
+        thread = try ReactorThread.start(
+            name: "weir-prober", processor: nil, reactor: reactor, handler: loop)
     }
 
     /// Makes the prober check exactly these targets; one whose check is disabled is not probed.
@@ -54,28 +54,5 @@ package final class Prober: Sendable {
     package func stop() {
         mailbox.post(.stop)
         thread.join()
-    }
-}
-
-/// Carries a reactor and its handler to their thread: noncopyable values cannot be captured by its closure.
-private final class Parcel: Sendable {
-    private struct Contents: ~Copyable {
-        let reactor: Reactor<ProberMessage>
-        var loop: ProberLoop
-    }
-
-    /// Locked by the prober's thread for as long as it runs; no other thread asks.
-    private let contents: Mutex<Contents>
-
-    init(reactor: consuming sending Reactor<ProberMessage>, loop: consuming sending ProberLoop) {
-        contents = Mutex(Contents(reactor: reactor, loop: loop))
-    }
-
-    func run() {
-        contents.withLock { contents in
-            if let errno = contents.reactor.run(&contents.loop) {
-                preconditionFailure("epoll_wait failed on the prober: \(errno)")
-            }
-        }
     }
 }

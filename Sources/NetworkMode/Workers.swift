@@ -63,12 +63,10 @@ package final class Workers: Sendable {
             let worker = try Worker(
                 index: index, settings: settings, counters: own, census: census,
                 epoll: reactor.registrations, now: now, onTrafficRefused: onTrafficRefused)
-            let parcel = Parcel(reactor: reactor, worker: worker)
             threads.append(
-                try DataPlaneThread(name: "weir-worker-\(index)", processor: processor) {
-                    onThreadStart()
-                    parcel.run()
-                })
+                try ReactorThread.start(
+                    name: "weir-worker-\(index)", processor: processor, reactor: reactor, handler: worker,
+                    onStart: onThreadStart))
             mailboxes.append(mailbox)
             counters.append(own)
         }
@@ -212,28 +210,5 @@ package final class Workers: Sendable {
             }
         }
         return warnings
-    }
-}
-
-/// Carries a reactor and its worker to their thread: noncopyable values cannot be captured by its closure.
-private final class Parcel: Sendable {
-    private struct Contents: ~Copyable {
-        let reactor: Reactor<WorkerMessage>
-        var worker: Worker
-    }
-
-    /// Locked by the worker's thread for as long as it runs; no other thread asks.
-    private let contents: Mutex<Contents>
-
-    init(reactor: consuming sending Reactor<WorkerMessage>, worker: consuming sending Worker) {
-        contents = Mutex(Contents(reactor: reactor, worker: worker))
-    }
-
-    func run() {
-        contents.withLock { contents in
-            if let errno = contents.reactor.run(&contents.worker) {
-                preconditionFailure("epoll_wait failed on a worker: \(errno)")
-            }
-        }
     }
 }

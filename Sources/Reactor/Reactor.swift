@@ -7,7 +7,7 @@ import Balancing
 import LinuxIO
 
 /// What a thread does with the events of its turns. A worker of network mode is one, the prober another.
-package protocol TurnHandler: ~Copyable {
+package protocol TurnHandler: ~Copyable, SendableMetatype {
     associatedtype Message: Sendable
 
     /// An event of a descriptor that the handler registered.
