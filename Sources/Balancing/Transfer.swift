@@ -34,8 +34,10 @@ package struct Transfer: BitwiseCopyable, Sendable, Equatable {
     package private(set) var method = Method.copy
     private var isSourceReadable = false
     private var isSinkWritable = false
-    /// The source's peer has closed: a short read no longer proves that the socket is empty, for the end follows.
+    /// The source's peer has closed, so every byte before its end is in the socket.
     private var isSourceClosing = false
+    /// Urgent data: a read stops at its mark, so a short one proves nothing; see tcp(7).
+    private var hasUrgentMark = false
     private var isSourceEnded = false
     private var isSinkEnded = false
     private var shortSpliceRunCount: UInt8 = 0
@@ -63,6 +65,11 @@ package struct Transfer: BitwiseCopyable, Sendable, Equatable {
         isSourceReadable = true
     }
 
+    package mutating func sourceHasUrgentData() {
+        hasUrgentMark = true
+        isSourceReadable = true
+    }
+
     // MARK: Steps
 
     package var nextStep: Step {
@@ -82,8 +89,12 @@ package struct Transfer: BitwiseCopyable, Sendable, Equatable {
         assert(method == .copy && heldByteCount == 0 && count > 0 && count <= byteCountMax)
         heldByteCount = UInt32(truncatingIfNeeded: count)
         wantsSplice = count == byteCountMax
-        // epoll(7): with edge triggering a read of less than was asked for has emptied the socket.
-        if count < byteCountMax, !isSourceClosing { isSourceReadable = false }
+        // epoll(7): with edge triggering a read of less than was asked for has emptied the socket. When the
+        // peer had closed before, nothing can follow: the end needs no read of its own.
+        if count < byteCountMax, !hasUrgentMark {
+            isSourceReadable = false
+            isSourceEnded = isSourceClosing
+        }
     }
 
     /// After `.spliceIn` moved `count`. A short splice does not prove the socket empty: only EAGAIN does.

@@ -96,11 +96,11 @@ extension ProberLoop {
                 step(slot, ProbeExchange.Event(errno))
                 return
             }
-            guard readiness.contains(.writable) else { return }
+            guard readiness.isWritable else { return }
             isConnected(slot)
         }
-        if readiness.contains(.writable) { sendUnsent(slot) }
-        if !readiness.isDisjoint(with: [.readable, .peerClosed, .hangup, .error]) { receive(slot) }
+        if readiness.isWritable { sendUnsent(slot) }
+        if readiness.isReadable || readiness.isClosing || readiness.hasError { receive(slot) }
     }
 
     mutating func probeTimedOut(_ slot: Int) {

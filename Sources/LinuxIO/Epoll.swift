@@ -19,8 +19,22 @@ package struct Readiness: OptionSet, Sendable, BitwiseCopyable {
     package static let peerClosed = Readiness(rawValue: 0x2000)
     package static let edgeTriggered = Readiness(rawValue: 0x8000_0000)
 
+    package static let urgent = Readiness(rawValue: 0x002)
+
     /// One registration for a socket's whole life: no event is asked for twice and none is taken back.
-    package static let socket: Readiness = [.readable, .writable, .peerClosed, .edgeTriggered]
+    package static let socket: Readiness = [.readable, .writable, .urgent, .peerClosed, .edgeTriggered]
+
+    /// One look at the bits: a literal of several options would make an array at every event.
+    @inlinable
+    package func has(_ bits: UInt32) -> Bool { rawValue & bits != 0 }
+
+    /// The peer has sent its end, or both ends are through.
+    package var isClosing: Bool { has(0x2010) }
+    package var isReadable: Bool { has(0x001) }
+    package var isWritable: Bool { has(0x004) }
+    package var isUrgent: Bool { has(0x002) }
+    package var hasError: Bool { has(0x008) }
+    package var hasErrorOrHangup: Bool { has(0x018) }
 }
 
 package struct ReadinessEvent: Sendable, BitwiseCopyable {

@@ -43,7 +43,9 @@ package struct ByteRegion: ~Copyable {
 /// Untouched elements cost no memory and read as zero bytes, so `Element` must be valid when all zero.
 @safe
 package struct MappedSlab<Element: BitwiseCopyable>: ~Copyable {
-    private let base: UnsafeMutablePointer<Element>
+    // Inlined into its users: it stands on the path of every event.
+    @usableFromInline
+    let base: UnsafeMutablePointer<Element>
     package let count: Int
 
     package init(count: Int, of type: Element.Type = Element.self) {
@@ -56,6 +58,7 @@ package struct MappedSlab<Element: BitwiseCopyable>: ~Copyable {
         unsafe weir_unmap(base, max(1, count) * MemoryLayout<Element>.stride)
     }
 
+    @inlinable
     package subscript(index: Int) -> Element {
         @inline(__always)
         unsafeAddress {
@@ -74,7 +77,8 @@ package struct MappedSlab<Element: BitwiseCopyable>: ~Copyable {
 @safe
 package final class CounterTable: @unchecked Sendable {
     // Sendable: one thread writes, others load; every access is a relaxed atomic of a word that never moves.
-    private let base: UnsafeMutablePointer<UInt64>
+    @usableFromInline
+    let base: UnsafeMutablePointer<UInt64>
     package let rowCount: Int
     package let columnCount: Int
 
@@ -90,7 +94,7 @@ package final class CounterTable: @unchecked Sendable {
     }
 
     /// Writer only. A negative `amount` takes back.
-    @inline(__always)
+    @inlinable @inline(__always)
     package func add(_ amount: Int, row: Int, column: Int) {
         precondition(row >= 0 && row < rowCount && column >= 0 && column < columnCount)
         unsafe weir_add(base + row * columnCount + column, UInt64(bitPattern: Int64(amount)))
@@ -102,6 +106,7 @@ package final class CounterTable: @unchecked Sendable {
         unsafe weir_store(base + row * columnCount + column, value)
     }
 
+    @inlinable
     package func load(row: Int, column: Int) -> UInt64 {
         precondition(row >= 0 && row < rowCount && column >= 0 && column < columnCount)
         return unsafe weir_load(base + row * columnCount + column)

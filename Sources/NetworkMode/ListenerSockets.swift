@@ -55,7 +55,9 @@ package enum ListenerSockets {
             // Accepted sockets inherit these, so that accepting costs no call for them.
             socket.set(.noDelay)
             socket.set(.keepAlive)
-            socket.set(.keepAliveIdleSeconds, to: 60)
+            socket.set(.keepAliveIdleSeconds, to: Int32(Worker.keepAliveSeconds))
+            socket.set(.keepAliveIntervalSeconds, to: Int32(Worker.keepAliveIntervalSeconds))
+            socket.set(.keepAliveProbeCount, to: Int32(Worker.keepAliveProbeCount))
             if let congestionControl, let errno = socket.setCongestionControl(congestionControl) {
                 socket.close()
                 throw ListenerOpenError(

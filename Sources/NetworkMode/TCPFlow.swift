@@ -26,6 +26,7 @@ struct TCPFlow: BitwiseCopyable {
     var isQueued = false
     /// Memory was short; the timer tries again.
     var isStalled = false
+    var isKeptAlive = false
     /// Our FIN towards the target went first, so its port stays in TIME_WAIT after the end.
     var closesTargetFirst = false
     /// Zero for the kernel's choice, else one more than the index of the source address.

@@ -163,8 +163,6 @@ extension Worker {
             return false
         }
         target.set(.noDelay)
-        target.set(.keepAlive)
-        target.set(.keepAliveIdleSeconds, to: 60)
         if let algorithm = settings.targetCongestionControl { _ = target.setCongestionControl(algorithm) }
         guard connect(target, to: endpoint, for: slot) else {
             target.close()
@@ -238,22 +236,18 @@ extension Worker {
     // MARK: - Readiness
 
     mutating func clientIsReady(_ slot: Int, _ readiness: Readiness, at now: Instant) {
-        if readiness.contains(.error), flows[slot].client.takeError() != nil {
+        if readiness.hasError, flows[slot].client.takeError() != nil {
             end(slot, .clientReset, at: now)
             return
         }
-        if !readiness.isDisjoint(with: [.peerClosed, .hangup]) {
-            flows[slot].up.transfer.sourceIsClosing()
-        } else if readiness.contains(.readable) {
-            flows[slot].up.transfer.sourceBecameReadable()
-        }
-        if readiness.contains(.writable) { flows[slot].down.transfer.sinkBecameWritable() }
+        flows[slot].up.transfer.noteSource(readiness)
+        flows[slot].down.transfer.noteSink(readiness)
         guard flows[slot].phase == .established else { return }
         pumpBoth(slot, at: now)
     }
 
     mutating func targetIsReady(_ slot: Int, _ readiness: Readiness, at now: Instant) {
-        if !readiness.isDisjoint(with: [.error, .hangup]) {
+        if readiness.hasErrorOrHangup {
             let errno = flows[slot].target.takeError()
             if flows[slot].phase == .connecting {
                 connectFailed(slot, at: now)
@@ -265,17 +259,14 @@ extension Worker {
             }
         }
         if flows[slot].phase == .connecting {
-            guard readiness.contains(.writable) else { return }
+            guard readiness.isWritable else { return }
             flows[slot].phase = .established
             flows[slot].lastActivityAt = now
-            flowTimers.set(slot, to: now.advanced(bySeconds: Int(flows[slot].idleTimeoutSeconds)))
+            let firstLook = min(Int(flows[slot].idleTimeoutSeconds), Self.keepAliveSeconds)
+            flowTimers.set(slot, to: now.advanced(bySeconds: firstLook))
         }
-        if !readiness.isDisjoint(with: [.peerClosed, .hangup]) {
-            flows[slot].down.transfer.sourceIsClosing()
-        } else if readiness.contains(.readable) {
-            flows[slot].down.transfer.sourceBecameReadable()
-        }
-        if readiness.contains(.writable) { flows[slot].up.transfer.sinkBecameWritable() }
+        flows[slot].down.transfer.noteSource(readiness)
+        flows[slot].up.transfer.noteSink(readiness)
         pumpBoth(slot, at: now)
     }
 
@@ -446,11 +437,29 @@ extension Worker {
             end(slot, .balancerReset, at: now)
             return
         }
+        keepAlive(slot)
         flowTimers.set(slot, to: idleDeadline)
         if flows[slot].isStalled {
             flows[slot].isStalled = false
             pumpBoth(slot, at: now)
         }
+    }
+
+    /// After so long, and so often, a silent peer is asked whether it lives; see tcp(7).
+    static let keepAliveSeconds = 60
+    static let keepAliveIntervalSeconds = 15
+    static let keepAliveProbeCount = 4
+
+    /// Turns keepalive on towards the target when a flow has lived for a minute: most have ended by then and
+    /// never paid for it. The client side inherits it from the listener.
+    private mutating func keepAlive(_ slot: Int) {
+        guard !flows[slot].isKeptAlive else { return }
+        flows[slot].isKeptAlive = true
+        let target = flows[slot].target
+        target.set(.keepAlive)
+        target.set(.keepAliveIdleSeconds, to: Int32(Self.keepAliveSeconds))
+        target.set(.keepAliveIntervalSeconds, to: Int32(Self.keepAliveIntervalSeconds))
+        target.set(.keepAliveProbeCount, to: Int32(Self.keepAliveProbeCount))
     }
 
     // MARK: - End
@@ -508,5 +517,21 @@ extension Worker {
         } else {
             pipes.giveBack(pipe)
         }
+    }
+}
+
+// What a socket is ready for: it is the source of one direction and the sink of the other.
+extension Transfer {
+    fileprivate mutating func noteSource(_ readiness: Readiness) {
+        if readiness.isUrgent { sourceHasUrgentData() }
+        if readiness.isClosing {
+            sourceIsClosing()
+        } else if readiness.isReadable {
+            sourceBecameReadable()
+        }
+    }
+
+    fileprivate mutating func noteSink(_ readiness: Readiness) {
+        if readiness.isWritable { sinkBecameWritable() }
     }
 }

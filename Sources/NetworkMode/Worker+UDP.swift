@@ -15,7 +15,7 @@ extension Worker {
     mutating func receivePending(from position: Int, _ readiness: Readiness, at now: Instant) {
         let listener = listeners[position]
         // Unconnected sockets report no ICMP errors; whatever is pending must go, or the event spins.
-        if readiness.contains(.error) { _ = listener.socket.takeError() }
+        if readiness.hasError { _ = listener.socket.takeError() }
         for _ in 0..<Limits.datagramBatchesPerTurnMax {
             guard case .moved(let count) = batch.receive(
                 from: listener.socket, countMax: Limits.datagramsPerBatch)
@@ -175,7 +175,7 @@ extension Worker {
     // MARK: - From targets
 
     mutating func datagramFlowIsReady(_ slot: Int, _ readiness: Readiness, at now: Instant) {
-        if readiness.contains(.error), datagramFlows[slot].socket.takeError() != nil {
+        if readiness.hasError, datagramFlows[slot].socket.takeError() != nil {
             targetRefused(slot, at: now)
             return
         }

@@ -260,4 +260,45 @@ import Testing
         }
         #expect(seen.withLock { $0 } == Set(sources))
     }
+
+    @Test func `a flow without a byte for its idle timeout is reset on both sides`() throws {
+        let seen = Mutex<Int32?>(nil)
+        let server = try TestServer { connection in
+            while let bytes = connection.receive(), !bytes.isEmpty { connection.send(bytes) }
+            seen.withLock { $0 = connection.lastError }
+        }
+        let balancer = try TestBalancer()
+        let listener = try balancer.listen()
+        try balancer.route(to: [server.endpoint], .init(idleTimeoutSeconds: 1))
+        let client = try #require(TestSocket.connect(listener))
+        client.send([1])
+        #expect(client.receive(exactly: 1) == [1])
+        #expect(client.receive() == nil)
+        #expect(client.lastError == ECONNRESET)
+        #expect(eventually { seen.withLock { $0 } == ECONNRESET })
+        #expect(eventually { balancer.isQuiet() })
+        #expect(balancer.total(.balancerResets) == 1)
+    }
+
+    @Test func `bytes around an urgent mark are not taken for the end`() throws {
+        let received = Mutex<[UInt8]>([])
+        let server = try TestServer { connection in
+            while let bytes = connection.receive(), !bytes.isEmpty { received.withLock { $0 += bytes } }
+            connection.send([1])
+        }
+        let balancer = try TestBalancer()
+        let listener = try balancer.listen()
+        try balancer.route(to: [server.endpoint])
+        for _ in 0..<20 {
+            received.withLock { $0 = [] }
+            let client = try #require(TestSocket.connect(listener))
+            client.send(pattern(300))
+            // The urgent byte itself travels outside of the stream.
+            _ = send(client.fd, [0xFF], 1, Int32(MSG_OOB))
+            client.send(pattern(5_000))
+            client.finishWriting()
+            #expect(client.receive(exactly: 1) == [1])
+            #expect(received.withLock { $0 } == pattern(300) + pattern(5_000))
+        }
+    }
 }
