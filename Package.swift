@@ -15,9 +15,10 @@ let strict: [SwiftSetting] = [
 ]
 
 /// Data-path targets also inline and specialise across modules, which a release build does not do by itself.
-let dataPath: [SwiftSetting] = strict + [
-    .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))
-]
+let dataPath: [SwiftSetting] =
+    strict + [
+        .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))
+    ]
 
 /// Control-plane targets talk to libraries that do not annotate their unsafe interfaces.
 let control: [SwiftSetting] = [
@@ -110,7 +111,8 @@ let package = Package(
 
         // Tests. Those of the data plane depend on no server package, so that the inner loop stays short.
         .testTarget(name: "BalancingTests", dependencies: ["Balancing", "HTTPCore"], swiftSettings: tests),
-        .testTarget(name: "LinuxIOTests", dependencies: ["CLinux", "LinuxIO", "Reactor"], swiftSettings: tests),
+        .testTarget(
+            name: "LinuxIOTests", dependencies: ["CLinux", "LinuxIO", "Reactor"], swiftSettings: tests),
         .testTarget(
             name: "NetworkModeTests", dependencies: ["CLinux", "LinuxIO", "NetworkMode", "Reactor"],
             swiftSettings: tests),

@@ -10,7 +10,8 @@ package enum AdminCoding {
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
         encoder.outputFormatting =
-            pretty ? [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes] : [.sortedKeys, .withoutEscapingSlashes]
+            pretty
+            ? [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes] : [.sortedKeys, .withoutEscapingSlashes]
         return encoder
     }
 
@@ -311,7 +312,8 @@ package struct FlowDescription: Codable, Sendable, Equatable {
     package var worker: Int
 
     package init(
-        transport: String, listener: String, client: String, targetGroup: String, target: String, state: String,
+        transport: String, listener: String, client: String, targetGroup: String, target: String,
+        state: String,
         ageSeconds: Double, idleSeconds: Double, clientBytes: UInt64, targetBytes: UInt64, worker: Int
     ) {
         self.transport = transport

@@ -41,7 +41,8 @@ package struct AttributeDefinition<Attributes>: Sendable {
             write: { attributes, text throws(AttributeError) in
                 guard let value = Int(text), range.contains(value) else {
                     throw AttributeError(
-                        "\(key) is \"\(text)\"; it must be a whole number from \(range.lowerBound) to \(range.upperBound)")
+                        "\(key) is \"\(text)\"; it must be a whole number from \(range.lowerBound) to \(range.upperBound)"
+                    )
                 }
                 attributes[keyPath: path] = value
             })
@@ -61,7 +62,8 @@ package struct AttributeDefinition<Attributes>: Sendable {
                 }
                 guard let value = Int(text), range.contains(value) else {
                     throw AttributeError(
-                        "\(key) is \"\(text)\"; it must be \"off\" or a whole number from \(range.lowerBound) to \(range.upperBound)")
+                        "\(key) is \"\(text)\"; it must be \"off\" or a whole number from \(range.lowerBound) to \(range.upperBound)"
+                    )
                 }
                 attributes[keyPath: path] = value
             })
@@ -148,7 +150,8 @@ package struct TargetGroupAttributes: AttributeSet, Hashable {
             write: { attributes, text throws(AttributeError) in
                 guard let value = CrossZone(rawValue: text) else {
                     throw AttributeError(
-                        "load_balancing.cross_zone.enabled is \"\(text)\"; it must be true, false or use_load_balancer_configuration")
+                        "load_balancing.cross_zone.enabled is \"\(text)\"; it must be true, false or use_load_balancer_configuration"
+                    )
                 }
                 attributes.crossZone = value
             }),

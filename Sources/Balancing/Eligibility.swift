@@ -39,10 +39,12 @@ package struct Eligibility: Sendable, Equatable {
             if !inZone.isEmpty { pool = inZone }
         }
         let healthy = pool.filter { candidates[$0].verdict.isHealthy }
-        isFailOpen = !pool.isEmpty && Self.isBelow(
-            count: attributes.minimumHealthyCountForRouting,
-            percentage: attributes.minimumHealthyPercentageForRouting,
-            healthyCount: healthy.count, totalCount: pool.count)
+        isFailOpen =
+            !pool.isEmpty
+            && Self.isBelow(
+                count: attributes.minimumHealthyCountForRouting,
+                percentage: attributes.minimumHealthyPercentageForRouting,
+                healthyCount: healthy.count, totalCount: pool.count)
         isBelowFailoverMinimum = Self.isBelow(
             count: attributes.minimumHealthyCountForFailover,
             percentage: attributes.minimumHealthyPercentageForFailover,

@@ -21,7 +21,8 @@ package struct FlowRecord: Sendable {
     package var worker: Int
 
     package init(
-        key: FlowKey, listener: ListenerNumber, target: TargetNumber, state: FlowState, ageNanoseconds: UInt64,
+        key: FlowKey, listener: ListenerNumber, target: TargetNumber, state: FlowState,
+        ageNanoseconds: UInt64,
         idleNanoseconds: UInt64, clientBytes: UInt64, targetBytes: UInt64, worker: Int
     ) {
         self.key = key

@@ -137,13 +137,18 @@ extension RoutingSnapshot {
         else { return nil }
         let group = groups[groupIndex]
         guard !group.targets.isEmpty else { return nil }
-        let hash = group.isSticky
+        let hash =
+            group.isSticky
             ? SipHash.hash(key.client.address, seed: seed)
             : SipHash.hash(key, seed: seed)
         let slot = group.flowHash.slot(for: hash)
-        guard let position = group.flowHash.firstPosition(from: slot, where: { position in
-            tried.count == 0 || !tried.contains(group.targets[position])
-        }) else { return nil }
+        guard
+            let position = group.flowHash.firstPosition(
+                from: slot,
+                where: { position in
+                    tried.count == 0 || !tried.contains(group.targets[position])
+                })
+        else { return nil }
         let target = group.targets[position]
         guard Int(target.rawValue) < endpoints.count, let endpoint = endpoints[Int(target.rawValue)]
         else { return nil }
@@ -155,7 +160,8 @@ extension RoutingSnapshot {
         guard let total = route.choices.last?.cumulativeWeight, total > 0 else { return nil }
         if route.choices.count == 1 { return route.choices[0].groupIndex }
         let groupSeed = HashSeed(first: seed.first ^ 0x5745_4952, second: ~seed.second)
-        let hash = route.isStickyByGroup
+        let hash =
+            route.isStickyByGroup
             ? SipHash.hash(key.client.address, seed: groupSeed)
             : SipHash.hash(key, seed: groupSeed)
         let point = UInt32(truncatingIfNeeded: hash.multipliedFullWidth(by: UInt64(total)).high)

@@ -13,7 +13,8 @@ package struct Token: Hashable, Sendable, BitwiseCopyable {
 
     package init(kind: UInt8, generation: UInt32, index: Int) {
         assert(kind < 16)
-        rawValue = UInt64(kind & 15) << 60 | UInt64(generation & Self.generationMask) << 32
+        rawValue =
+            UInt64(kind & 15) << 60 | UInt64(generation & Self.generationMask) << 32
             | UInt64(UInt32(truncatingIfNeeded: index))
     }
 

@@ -25,7 +25,9 @@ package struct ByteRegion: ~Copyable {
         unsafe (base + destination).copyMemory(from: base + source, byteCount: count)
     }
 
-    package func copy(from other: borrowing ByteRegion, at source: Int, to destination: Int, byteCount count: Int) {
+    package func copy(
+        from other: borrowing ByteRegion, at source: Int, to destination: Int, byteCount count: Int
+    ) {
         precondition(source >= 0 && destination >= 0 && count >= 0)
         precondition(source <= other.byteCount - count && destination <= byteCount - count)
         unsafe (base + destination).copyMemory(from: other.base + source, byteCount: count)
@@ -116,7 +118,8 @@ package final class CounterTable: @unchecked Sendable {
 /// Address space can only run out at start, before anything is served; going on without it would be worse.
 private func mapOrStop(_ byteCount: Int) -> UnsafeMutableRawPointer {
     guard let address = unsafe weir_map(byteCount) else {
-        preconditionFailure("no address space for \(byteCount) bytes; raise the limit (ulimit -v) or lower the flow limits")
+        preconditionFailure(
+            "no address space for \(byteCount) bytes; raise the limit (ulimit -v) or lower the flow limits")
     }
     return unsafe address
 }

@@ -51,7 +51,9 @@ package enum Machine {
     package static func ephemeralPortCount() -> Int {
         let fallback = 28_232
         guard let text = readSmallFile("/proc/sys/net/ipv4/ip_local_port_range") else { return fallback }
-        let bounds = text.split(whereSeparator: { $0 == " " || $0 == "\t" || $0 == "\n" }).compactMap { Int($0) }
+        let bounds = text.split(whereSeparator: { $0 == " " || $0 == "\t" || $0 == "\n" }).compactMap {
+            Int($0)
+        }
         return bounds.count == 2 && bounds[1] >= bounds[0] ? bounds[1] - bounds[0] + 1 : fallback
     }
 

@@ -104,7 +104,9 @@ extension Descriptor {
     // MARK: Moving bytes
 
     /// recv(2) into the front of `region`, at most `byteCountMax` bytes.
-    package func receive(into region: borrowing ByteRegion, at offset: Int = 0, byteCountMax: Int) -> IOOutcome {
+    package func receive(into region: borrowing ByteRegion, at offset: Int = 0, byteCountMax: Int)
+        -> IOOutcome
+    {
         precondition(offset >= 0 && byteCountMax >= 0 && byteCountMax <= region.byteCount - offset)
         return unsafe outcome(weir_receive(rawValue, region.base + offset, byteCountMax), zero: .endOfStream)
     }

@@ -18,7 +18,8 @@ package enum ListenerSockets {
     /// - Parameter isSharedWithOwn: This process serves the address already, under other settings that this
     ///   binding replaces.
     package static func open(
-        _ binding: ListenerBinding, workerCount: Int, congestionControl: String?, isSharedWithOwn: Bool = false
+        _ binding: ListenerBinding, workerCount: Int, congestionControl: String?,
+        isSharedWithOwn: Bool = false
     ) throws(ListenerOpenError) -> [Descriptor] {
         if !isSharedWithOwn { try claim(binding) }
         var sockets: [Descriptor] = []
@@ -111,6 +112,8 @@ package enum ListenerSockets {
             }
         return ListenerOpenError(
             binding: binding,
-            message: "cannot bind \(transport) \(binding.endpoint): \(errno.text.lowercased()) (\(errno.name)); \(advice)")
+            message:
+                "cannot bind \(transport) \(binding.endpoint): \(errno.text.lowercased()) (\(errno.name)); \(advice)"
+        )
     }
 }

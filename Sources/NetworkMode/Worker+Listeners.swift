@@ -25,7 +25,9 @@ extension Worker {
             guard
                 let position = listeners.firstIndex(where: { $0.isServed && $0.binding == binding })
             else { continue }
-            if binding.transport == .tcp { acceptPending(from: position, countMax: Limits.acceptsPerDrainMax, at: now) }
+            if binding.transport == .tcp {
+                acceptPending(from: position, countMax: Limits.acceptsPerDrainMax, at: now)
+            }
             closeListener(position)
         }
         for (binding, socket) in change.opened {

@@ -53,10 +53,12 @@ extension Worker {
             return
         }
         // Only a wildcard listener has to ask where the client arrived.
-        let local = listener.isWildcard
+        let local =
+            listener.isWildcard
             ? client.localEndpoint() ?? listener.binding.endpoint : listener.binding.endpoint
         let generation = (flows[slot].generation &+ 1) & Token.generationMask
-        let idleTimeout = Int(number.rawValue) < snapshot.listeners.count
+        let idleTimeout =
+            Int(number.rawValue) < snapshot.listeners.count
             ? snapshot.listeners[Int(number.rawValue)]?.tcpIdleTimeoutSeconds : nil
         flows[slot] = TCPFlow(
             phase: .connecting, generation: generation, client: client,

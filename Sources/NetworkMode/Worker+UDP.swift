@@ -17,8 +17,9 @@ extension Worker {
         // Unconnected sockets report no ICMP errors; whatever is pending must go, or the event spins.
         if readiness.hasError { _ = listener.socket.takeError() }
         for _ in 0..<Limits.datagramBatchesPerTurnMax {
-            guard case .moved(let count) = batch.receive(
-                from: listener.socket, countMax: Limits.datagramsPerBatch)
+            guard
+                case .moved(let count) = batch.receive(
+                    from: listener.socket, countMax: Limits.datagramsPerBatch)
             else { return }
             var first = 0
             while first < count {
@@ -44,7 +45,8 @@ extension Worker {
     private mutating func forward(_ range: Range<Int>, of key: FlowKey, from position: Int, at now: Instant) {
         let hash = SipHash.hash(key, seed: snapshot.seed)
         guard let slot = findDatagramFlow(key, hash) ?? admitDatagramFlow(key, hash, position, at: now) else {
-            counters.add(datagramCount(range), .droppedDatagrams, listener: listeners[position].binding.number)
+            counters.add(
+                datagramCount(range), .droppedDatagrams, listener: listeners[position].binding.number)
             return
         }
         datagramFlows[slot].lastActivityAt = now

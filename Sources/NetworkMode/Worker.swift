@@ -178,7 +178,8 @@ extension Worker {
             records.append(
                 FlowRecord(
                     key: flow.key, listener: flow.listener, target: flow.targetNumber,
-                    state: flow.phase == .connecting ? .connecting : isHalfClosed ? .halfClosed : .established,
+                    state: flow.phase == .connecting
+                        ? .connecting : isHalfClosed ? .halfClosed : .established,
                     ageNanoseconds: now.nanoseconds(since: flow.startedAt),
                     idleNanoseconds: now.nanoseconds(since: flow.lastActivityAt),
                     clientBytes: flow.up.transfer.byteCount, targetBytes: flow.down.transfer.byteCount,

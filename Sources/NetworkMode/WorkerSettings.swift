@@ -42,7 +42,8 @@ package struct WorkerSettings: Sendable {
         let wanted = (tcp: tcpFlowCountMax, udp: udpFlowCountMax)
         udpFlowCountMax = min(udpFlowCountMax, max(available / 4, available - tcpFlowCountMax * 2))
         tcpFlowCountMax = min(tcpFlowCountMax, (available - udpFlowCountMax) / 2)
-        return "\(descriptorLimit) open files allow \(tcpFlowCountMax) TCP flows (configured \(wanted.tcp)) and "
+        return
+            "\(descriptorLimit) open files allow \(tcpFlowCountMax) TCP flows (configured \(wanted.tcp)) and "
             + "\(udpFlowCountMax) UDP flows (configured \(wanted.udp)); for all of them raise the limit "
             + "(LimitNOFILE= or ulimit -n) to \(wanted.tcp * 2 + wanted.udp + Limits.reservedDescriptorCount)"
     }

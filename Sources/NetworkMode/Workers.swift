@@ -202,7 +202,8 @@ package final class Workers: Sendable {
                     sum &+ own.ports.load(row: number, column: column)
                 }
                 guard used > threshold else { continue }
-                let source = column == 0 ? "the default source address" : "\(snapshot.sourceAddresses[column - 1])"
+                let source =
+                    column == 0 ? "the default source address" : "\(snapshot.sourceAddresses[column - 1])"
                 warnings.append(
                     "\(used) of \(ephemeralPortCount) local ports from \(source) to target \(endpoint) are in use "
                         + "(TIME_WAIT included); connecting gets slow past half. Add addresses to source_addresses "

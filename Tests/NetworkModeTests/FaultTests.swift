@@ -75,7 +75,8 @@ private let plausibleErrors: [(call: weir_call, errors: [Int32])] = [
         // The listener, the spare descriptor and pooled pipes are all that may be open when no flow is.
         let isClosed = eventually {
             balancer.total(.activeUDPFlows) == 0
-                && weir_fault_descriptor_count() - Int64(balancer.workers.total(WorkerCounter.pipesOpen)) * 2 <= 1
+                && weir_fault_descriptor_count() - Int64(balancer.workers.total(WorkerCounter.pipesOpen)) * 2
+                    <= 1
         }
         #expect(isClosed, "\(weir_fault_descriptor_count()) descriptors are still open")
     }

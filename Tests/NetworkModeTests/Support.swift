@@ -70,13 +70,20 @@ final class TestSocket: @unchecked Sendable {
         return made
     }
 
-    var local: Endpoint { Descriptor(rawValue: fd).localEndpoint()! }
+    var local: Endpoint {
+        guard let endpoint = Descriptor(rawValue: fd).localEndpoint() else {
+            preconditionFailure("a bound socket has an address")
+        }
+        return endpoint
+    }
 
     @discardableResult
     func send(_ bytes: [UInt8]) -> Int {
         var sent = 0
         while sent < bytes.count {
-            let result = bytes[sent...].withUnsafeBytes { Glibc.send(fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            let result = bytes[sent...].withUnsafeBytes {
+                Glibc.send(fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
             if result <= 0 { return sent }
             sent += result
         }
@@ -118,7 +125,8 @@ final class TestSocket: @unchecked Sendable {
 }
 
 func loopback(_ port: UInt16 = 0, _ host: String = "127.0.0.1") -> Endpoint {
-    Endpoint(address: IPAddress(host)!, port: port)
+    guard let address = IPAddress(host) else { preconditionFailure("\(host) is no address") }
+    return Endpoint(address: address, port: port)
 }
 
 /// Runs a closure on a thread for each accepted connection.
@@ -178,7 +186,8 @@ final class TestBalancer {
 
     static var smallSettings: WorkerSettings {
         WorkerSettings(
-            tcpFlowCountMax: 4_000, udpFlowCountMax: 4_000, targetNumberCountMax: 64, listenerNumberCountMax: 16)
+            tcpFlowCountMax: 4_000, udpFlowCountMax: 4_000, targetNumberCountMax: 64,
+            listenerNumberCountMax: 16)
     }
 
     deinit { workers.stop() }

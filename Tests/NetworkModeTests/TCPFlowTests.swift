@@ -143,7 +143,9 @@ import Testing
         var sentCount = 0
         var stallCount = 0
         while stallCount < 100, sentCount < 200 << 20 {
-            let result = chunk.withUnsafeBytes { send(client.fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            let result = chunk.withUnsafeBytes {
+                send(client.fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
             if result > 0 {
                 sentCount += result
                 stallCount = 0
@@ -245,7 +247,9 @@ import Testing
             var peer = sockaddr_in()
             var length = socklen_t(MemoryLayout<sockaddr_in>.size)
             _ = withUnsafeMutablePointer(to: &peer) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getpeername(connection.fd, $0, &length) }
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    getpeername(connection.fd, $0, &length)
+                }
             }
             seen.withLock { _ = $0.insert(IPAddress(v4: UInt32(bigEndian: peer.sin_addr.s_addr))) }
             connection.send([1])

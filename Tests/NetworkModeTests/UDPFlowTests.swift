@@ -128,10 +128,11 @@ final class DatagramEcho: Sendable {
             let client = try #require(TestSocket.connect(listener, .udp))
             client.setTimeout(milliseconds: 100)
             // The first datagram may meet the refusal; whoever speaks UDP repeats itself.
-            #expect(eventually {
-                client.send([9])
-                return client.receive() == [9]
-            })
+            #expect(
+                eventually {
+                    client.send([9])
+                    return client.receive() == [9]
+                })
         }
         #expect(balancer.sink.numbers.withLock { $0 }.allSatisfy { $0 == TargetNumber(0) })
         #expect(!balancer.sink.numbers.withLock { $0 }.isEmpty)

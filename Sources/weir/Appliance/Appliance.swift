@@ -45,7 +45,8 @@ struct Appliance: Sendable {
         logger = Logger(label: "weir")
         admin = options.admin ?? AdminAddress(settings.adminAddress)
         token = try Self.readToken(settings, admin: admin)
-        let wanted = UInt64(settings.tcpFlowCountMax * 2 + settings.udpFlowCountMax + Limits.reservedDescriptorCount)
+        let wanted = UInt64(
+            settings.tcpFlowCountMax * 2 + settings.udpFlowCountMax + Limits.reservedDescriptorCount)
         descriptorLimit = Int(clamping: Machine.raiseDescriptorLimit(to: wanted))
         try Self.reducePrivileges(settings, admin: admin)
     }
@@ -56,7 +57,8 @@ struct Appliance: Sendable {
             return try Configuration.parse(text, fileName: path)
         } catch {
             throw CommandFailure(
-                message: "\(path) has \(error.errors.count == 1 ? "an error" : "\(error.errors.count) errors"); nothing was started.",
+                message:
+                    "\(path) has \(error.errors.count == 1 ? "an error" : "\(error.errors.count) errors"); nothing was started.",
                 details: error.errors.map(\.description))
         }
     }
@@ -76,7 +78,8 @@ struct Appliance: Sendable {
             let token = text.split(whereSeparator: \.isNewline).first.map(String.init), !token.isEmpty
         else {
             throw CommandFailure(
-                message: "admin.token_file \(path) cannot be read or is empty. Put the token in its first line.")
+                message:
+                    "admin.token_file \(path) cannot be read or is empty. Put the token in its first line.")
         }
         return token
     }
@@ -114,7 +117,8 @@ struct Appliance: Sendable {
         do {
             if !manager.fileExists(atPath: directory) {
                 try manager.createDirectory(
-                    atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o750])
+                    atPath: directory, withIntermediateDirectories: true,
+                    attributes: [.posixPermissions: 0o750])
                 if let identity { try give(directory, to: identity) }
             }
             guard let identity else { return }
@@ -130,7 +134,10 @@ struct Appliance: Sendable {
 
     private static func give(_ path: String, to identity: UserIdentity) throws {
         try FileManager.default.setAttributes(
-            [.ownerAccountID: NSNumber(value: identity.uid), .groupOwnerAccountID: NSNumber(value: identity.gid)],
+            [
+                .ownerAccountID: NSNumber(value: identity.uid),
+                .groupOwnerAccountID: NSNumber(value: identity.gid),
+            ],
             ofItemAtPath: path)
     }
 
@@ -252,7 +259,8 @@ struct Appliance: Sendable {
             .trimmingCharacters(in: .whitespacesAndNewlines)
         if let reuse, reuse != "1" {
             logger.info(
-                "net.ipv4.tcp_tw_reuse is \(reuse): each target takes at most about \(Machine.ephemeralPortCount() / 60) short connections a second from one source address; 1 lifts that")
+                "net.ipv4.tcp_tw_reuse is \(reuse): each target takes at most about \(Machine.ephemeralPortCount() / 60) short connections a second from one source address; 1 lifts that"
+            )
         }
     }
 
