@@ -47,8 +47,6 @@ struct TCPFlow: BitwiseCopyable {
     var down = Lane()
     var startedAt: Instant
     var lastActivityAt: Instant
-    /// While connecting: when the current attempt has failed.
-    var connectDeadline: Instant
 }
 
 /// Why a flow ended; it decides what each side sees and who is counted.

@@ -64,7 +64,7 @@ extension Worker {
             phase: .connecting, generation: generation, client: client,
             key: FlowKey(client: clientEndpoint, local: local, transport: .tcp), listener: number,
             targetNumber: TargetNumber(0), idleTimeoutSeconds: UInt32(clamping: idleTimeout ?? 350),
-            startedAt: now, lastActivityAt: now, connectDeadline: .distantFuture)
+            startedAt: now, lastActivityAt: now)
         guard connectNext(slot, at: now) else {
             flows[slot].phase = .free
             flowSlots.free(slot)
@@ -142,86 +142,31 @@ extension Worker {
             flows[slot].attemptCountMax = UInt8(clamping: group.connectAttemptCountMax)
             flows[slot].tried.insert(selection.target)
             flows[slot].targetNumber = selection.target
-            counters.add(1, .newTCPFlows, target: selection.target)
-            if beginConnect(
-                slot, to: selection.endpoint, timeoutSeconds: group.connectTimeoutSeconds, at: now)
-            {
+            switch openTargetSocket(.tcp, to: selection.endpoint) {
+            case .open(let target, let sourceColumn):
+                let token = Token(kind: Kind.target, generation: flow.generation, index: slot)
+                guard epoll.add(target, for: .socket, token: token.rawValue) == nil else {
+                    target.close()
+                    counters.add(1, .shedDescriptors)
+                    return false
+                }
+                flows[slot].target = target
+                flows[slot].sourceColumn = sourceColumn
+                flowTimers.set(slot, to: now.advanced(bySeconds: group.connectTimeoutSeconds))
+                counters.add(1, .newTCPFlows, target: selection.target)
                 counters.add(1, .activeTCPFlows, target: selection.target)
+                counters.ports.add(1, row: Int(selection.target.rawValue), column: Int(sourceColumn))
                 return true
-            }
-            counters.add(1, .connectFailures, target: selection.target, listener: flow.listener)
-        }
-    }
-
-    /// Opens the target side; false when it failed at once.
-    private mutating func beginConnect(
-        _ slot: Int, to endpoint: Endpoint, timeoutSeconds: Int, at now: Instant
-    ) -> Bool {
-        let target: Descriptor
-        do {
-            target = try Descriptor.socket(.tcp, endpoint.address.family)
-        } catch {
-            counters.add(1, .shedDescriptors)
-            return false
-        }
-        target.set(.noDelay)
-        if let algorithm = settings.targetCongestionControl { _ = target.setCongestionControl(algorithm) }
-        guard connect(target, to: endpoint, for: slot) else {
-            target.close()
-            return false
-        }
-        let flow = flows[slot]
-        let token = Token(kind: Kind.target, generation: flow.generation, index: slot)
-        if epoll.add(target, for: .socket, token: token.rawValue) != nil {
-            counters.add(1, .shedDescriptors)
-            target.close()
-            return false
-        }
-        flows[slot].target = target
-        flows[slot].connectDeadline = now.advanced(bySeconds: timeoutSeconds)
-        flowTimers.set(slot, to: flows[slot].connectDeadline)
-        counters.ports.add(1, row: Int(flow.targetNumber.rawValue), column: Int(flows[slot].sourceColumn))
-        return true
-    }
-
-    /// Connects from the configured source addresses in turn, else from the kernel's choice.
-    private mutating func connect(_ target: Descriptor, to endpoint: Endpoint, for slot: Int) -> Bool {
-        let sources = snapshot.sourceAddresses
-        guard !sources.isEmpty else {
-            flows[slot].sourceColumn = 0
-            return isUnderWay(target.connect(to: endpoint))
-        }
-        // Each connection begins one further on, so that the addresses share the ports evenly.
-        nextSource = (nextSource + 1) % sources.count
-        let first = nextSource
-        var hasFamily = false
-        for offset in 0..<sources.count {
-            let position = (first + offset) % sources.count
-            guard sources[position].family == endpoint.address.family else { continue }
-            hasFamily = true
-            // The port is chosen at connect, per target, instead of being taken for all targets at bind.
-            target.set(.bindAddressNoPort)
-            guard target.bind(to: Endpoint(address: sources[position], port: 0)) == nil else { continue }
-            flows[slot].sourceColumn = UInt8(clamping: position + 1)
-            let errno = target.connect(to: endpoint)
-            if errno == .addressNotAvailable {
-                // All ports of this source towards this target are taken. A bound socket cannot be rebound.
-                counters.add(1, .portAllocationErrors)
+            case .refused:
+                counters.add(1, .connectFailures, target: selection.target, listener: flow.listener)
+            case .noPort:
+                // Not the target's fault; another target has ports of its own.
+                continue
+            case .noDescriptor:
+                counters.add(1, .shedDescriptors)
                 return false
             }
-            return isUnderWay(errno)
         }
-        guard !hasFamily else {
-            counters.add(1, .portAllocationErrors)
-            return false
-        }
-        flows[slot].sourceColumn = 0
-        return isUnderWay(target.connect(to: endpoint))
-    }
-
-    private func isUnderWay(_ errno: Errno?) -> Bool {
-        if errno == .addressNotAvailable { counters.add(1, .portAllocationErrors) }
-        return errno == nil || errno == .inProgress
     }
 
     /// The attempt failed: another target, or a reset for the client.

@@ -100,11 +100,13 @@ extension Worker {
         return slot
     }
 
-    /// Ends the oldest unassured flow of this worker, if there is one.
-    private mutating func recycleOldest() -> Bool {
+    /// Ends the oldest unassured flow of this worker, if there is one other than `slot`.
+    private mutating func recycleOldest(sparing slot: Int? = nil) -> Bool {
         guard unassured.oldestPlusOne > 0 else { return false }
+        let oldest = Int(unassured.oldestPlusOne - 1)
+        guard oldest != slot else { return false }
         counters.add(1, .recycledFlows)
-        endDatagramFlow(Int(unassured.oldestPlusOne - 1))
+        endDatagramFlow(oldest)
         return true
     }
 
@@ -123,41 +125,35 @@ extension Worker {
             datagramFlows[slot].attemptCountMax = UInt8(
                 clamping: snapshot.groups[selection.groupIndex].connectAttemptCountMax)
             datagramFlows[slot].tried.insert(selection.target)
-            guard let socket = openDatagramSocket(selection.endpoint) else {
-                counters.add(1, .shedDescriptors)
-                return false
-            }
-            let token = Token(kind: Kind.datagramFlow, generation: flow.generation, index: slot)
-            if socket.connect(to: selection.endpoint) == nil,
-                epoll.add(socket, for: .readable, token: token.rawValue) == nil
-            {
+            switch openDatagramSocket(for: slot, to: selection.endpoint) {
+            case .open(let socket, _):
+                let token = Token(kind: Kind.datagramFlow, generation: flow.generation, index: slot)
+                guard epoll.add(socket, for: .readable, token: token.rawValue) == nil else {
+                    socket.close()
+                    counters.add(1, .shedDescriptors)
+                    return false
+                }
                 datagramFlows[slot].socket = socket
                 datagramFlows[slot].target = selection.target
                 counters.add(1, .newUDPFlows, target: selection.target)
                 counters.add(1, .activeUDPFlows, target: selection.target)
                 return true
+            case .refused:
+                counters.add(1, .connectFailures, target: selection.target, listener: flow.listener)
+            case .noPort:
+                continue
+            case .noDescriptor:
+                counters.add(1, .shedDescriptors)
+                return false
             }
-            socket.close()
-            counters.add(1, .connectFailures, target: selection.target, listener: flow.listener)
         }
     }
 
-    /// A socket, for which an unassured flow gives way when descriptors are out.
-    private mutating func openDatagramSocket(_ endpoint: Endpoint) -> Descriptor? {
-        for _ in 0..<2 {
-            guard let socket = try? Descriptor.socket(.udp, endpoint.address.family) else {
-                if recycleOldest() { continue }
-                return nil
-            }
-            socket.set(.datagramCoalescing)
-            let sources = snapshot.sourceAddresses.filter { $0.family == endpoint.address.family }
-            if let source = sources.first {
-                socket.set(.bindAddressNoPort)
-                _ = socket.bind(to: Endpoint(address: source, port: 0))
-            }
-            return socket
-        }
-        return nil
+    /// A socket, for which another flow, unassured, gives way when descriptors are out.
+    private mutating func openDatagramSocket(for slot: Int, to endpoint: Endpoint) -> TargetSocket {
+        let socket = openTargetSocket(.udp, to: endpoint)
+        guard case .noDescriptor = socket, recycleOldest(sparing: slot) else { return socket }
+        return openTargetSocket(.udp, to: endpoint)
     }
 
     /// The target answered with ICMP port unreachable: a sign of ill health, and another target for the flow.

@@ -36,7 +36,7 @@ private let plausibleErrors: [(call: weir_call, errors: [Int32])] = [
         let balancer = try TestBalancer { weir_fault_take_part(true) }
         let listener = try balancer.listen("0.0.0.0")
         let entrance = loopback(listener.port)
-        try balancer.route(to: [server.endpoint], .init(sourceAddresses: [IPAddress("127.0.0.1")!]))
+        try balancer.route(to: [server.endpoint], .init(sourceAddresses: [entrance.address]))
         try check(exercise: { exchange(pattern(200_000), through: entrance) }, on: balancer) {
             exchange([1, 2, 3], through: entrance)
         }

@@ -256,7 +256,7 @@ import Testing
         }
         let balancer = try TestBalancer()
         let listener = try balancer.listen()
-        let sources = ["127.0.5.1", "127.0.5.2"].map { IPAddress($0)! }
+        let sources = ["127.0.5.1", "127.0.5.2"].compactMap { IPAddress($0) }
         try balancer.route(to: [server.endpoint], .init(sourceAddresses: sources))
         for _ in 0..<30 {
             let client = try #require(TestSocket.connect(listener))
@@ -304,5 +304,21 @@ import Testing
             #expect(client.receive(exactly: 1) == [1])
             #expect(received.withLock { $0 } == pattern(300) + pattern(5_000))
         }
+    }
+
+    @Test func `a source address out of ports gives way to the next, and the target is not blamed`() throws {
+        let server = try TestServer.echo()
+        let balancer = try TestBalancer()
+        let listener = try balancer.listen()
+        // This machine does not have the first: binding to it fails as an exhausted one fails at connect.
+        let sources = ["192.0.2.1", "127.0.0.9"].compactMap { IPAddress($0) }
+        try balancer.route(to: [server.endpoint], .init(attemptCountMax: 1, sourceAddresses: sources))
+        for index in 0..<10 {
+            let client = try #require(TestSocket.connect(listener))
+            client.send([UInt8(index)])
+            #expect(client.receive(exactly: 1) == [UInt8(index)])
+        }
+        #expect(balancer.workers.total(WorkerCounter.portAllocationErrors) > 0)
+        #expect(balancer.workers.total(.connectFailures, target: TargetNumber(0)) == 0)
     }
 }
