@@ -4,19 +4,19 @@
 // configuration all read it, so that a key cannot exist in one place and not in another.
 
 /// Why an attribute was refused, with the bound and the next step for people.
-package struct AttributeError: Error, Equatable, CustomStringConvertible {
-    package let description: String
+public struct AttributeError: Error, Equatable, CustomStringConvertible {
+    public let description: String
 
-    package init(_ description: String) {
+    public init(_ description: String) {
         self.description = description
     }
 }
 
 /// One attribute of `Attributes`: its key, and how its text form is read and written.
-package struct AttributeDefinition<Attributes>: Sendable {
-    package let key: String
-    package let read: @Sendable (Attributes) -> String
-    package let write: @Sendable (inout Attributes, String) throws(AttributeError) -> Void
+public struct AttributeDefinition<Attributes>: Sendable {
+    public let key: String
+    public let read: @Sendable (Attributes) -> String
+    public let write: @Sendable (inout Attributes, String) throws(AttributeError) -> Void
 
     static func boolean(
         _ key: String, _ path: any WritableKeyPath<Attributes, Bool> & Sendable
@@ -83,20 +83,20 @@ package struct AttributeDefinition<Attributes>: Sendable {
 }
 
 /// A set of attributes that can be read and written by ELBv2 key.
-package protocol AttributeSet: Sendable {
+public protocol AttributeSet: Sendable {
     static var definitions: [AttributeDefinition<Self>] { get }
 }
 
 extension AttributeSet {
-    package static var keys: [String] { definitions.map(\.key) }
+    public static var keys: [String] { definitions.map(\.key) }
 
     /// Every attribute as key and text, in the order of the definitions.
-    package var values: [(key: String, value: String)] {
+    public var values: [(key: String, value: String)] {
         Self.definitions.map { ($0.key, $0.read(self)) }
     }
 
     /// Sets one attribute from its text form.
-    package mutating func set(_ key: String, to text: String) throws(AttributeError) {
+    public mutating func set(_ key: String, to text: String) throws(AttributeError) {
         guard let definition = Self.definitions.first(where: { $0.key == key }) else {
             throw AttributeError("unknown attribute \"\(key)\"")
         }
@@ -106,30 +106,30 @@ extension AttributeSet {
 
 // MARK: - Target groups
 
-package struct TargetGroupAttributes: AttributeSet, Hashable {
-    package enum CrossZone: String, Sendable, CaseIterable {
+public struct TargetGroupAttributes: AttributeSet, Hashable {
+    public enum CrossZone: String, Sendable, CaseIterable {
         case enabled = "true"
         case disabled = "false"
         case inherited = "use_load_balancer_configuration"
     }
 
-    package var deregistrationDelaySeconds = 300
-    package var terminatesConnectionsOnDeregistration = false
-    package var isSticky = false
-    package var crossZone = CrossZone.inherited
-    package var minimumHealthyCountForFailover: Int? = 1
-    package var minimumHealthyPercentageForFailover: Int?
-    package var minimumHealthyCountForRouting = 1
-    package var minimumHealthyPercentageForRouting: Int?
-    package var terminatesConnectionsWhenUnhealthy = true
-    package var unhealthyDrainingIntervalSeconds = 0
+    public var deregistrationDelaySeconds = 300
+    public var terminatesConnectionsOnDeregistration = false
+    public var isSticky = false
+    public var crossZone = CrossZone.inherited
+    public var minimumHealthyCountForFailover: Int? = 1
+    public var minimumHealthyPercentageForFailover: Int?
+    public var minimumHealthyCountForRouting = 1
+    public var minimumHealthyPercentageForRouting: Int?
+    public var terminatesConnectionsWhenUnhealthy = true
+    public var unhealthyDrainingIntervalSeconds = 0
 
     /// ELBv2's defaults; a group that carries UDP ends its flows at deregistration unless told otherwise.
-    package init(for protocol: TrafficProtocol) {
+    public init(for protocol: TrafficProtocol) {
         terminatesConnectionsOnDeregistration = `protocol`.carriesUDP
     }
 
-    package static let definitions: [AttributeDefinition<Self>] = [
+    public static let definitions: [AttributeDefinition<Self>] = [
         .integer("deregistration_delay.timeout_seconds", \.deregistrationDelaySeconds, in: 0...3600),
         .boolean(
             "deregistration_delay.connection_termination.enabled",
@@ -178,24 +178,24 @@ package struct TargetGroupAttributes: AttributeSet, Hashable {
 
 // MARK: - Load balancers and listeners
 
-package struct LoadBalancerAttributes: AttributeSet, Hashable {
+public struct LoadBalancerAttributes: AttributeSet, Hashable {
     /// ELBv2's default for network load balancers.
-    package var isCrossZone = false
+    public var isCrossZone = false
 
-    package init() {}
+    public init() {}
 
-    package static let definitions: [AttributeDefinition<Self>] = [
+    public static let definitions: [AttributeDefinition<Self>] = [
         .boolean("load_balancing.cross_zone.enabled", \.isCrossZone)
     ]
 }
 
-package struct ListenerAttributes: AttributeSet, Hashable {
+public struct ListenerAttributes: AttributeSet, Hashable {
     /// 60–6,000 seconds without a byte either way, then both sides are reset.
-    package var tcpIdleTimeoutSeconds = 350
+    public var tcpIdleTimeoutSeconds = 350
 
-    package init() {}
+    public init() {}
 
-    package static let definitions: [AttributeDefinition<Self>] = [
+    public static let definitions: [AttributeDefinition<Self>] = [
         .integer("tcp.idle_timeout.seconds", \.tcpIdleTimeoutSeconds, in: 60...6000)
     ]
 }

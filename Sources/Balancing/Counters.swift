@@ -2,7 +2,7 @@
 // what an operator needs to see shedding. Each has one writer (a worker) and relaxed readers.
 
 /// Counted per registration (target) and per listener.
-package enum FlowCounter: Int, Sendable, CaseIterable {
+public enum FlowCounter: Int, Sendable, CaseIterable {
     case newTCPFlows
     case newUDPFlows
     case activeTCPFlows
@@ -27,7 +27,7 @@ package enum FlowCounter: Int, Sendable, CaseIterable {
 }
 
 /// Counted per worker.
-package enum WorkerCounter: Int, Sendable, CaseIterable {
+public enum WorkerCounter: Int, Sendable, CaseIterable {
     case turns
     case events
     case staleEvents

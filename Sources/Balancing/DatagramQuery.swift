@@ -5,10 +5,10 @@
 
 extension DatagramProbe {
     /// Asks for the name servers of the root, which every resolver knows and every other server can refuse.
-    package static let dns = DatagramProbe(payload: dnsHeader + [0, 0, 2, 0, 1], expectation: .dnsResponse)
+    public static let dns = DatagramProbe(payload: dnsHeader + [0, 0, 2, 0, 1], expectation: .dnsResponse)
 
     /// Asks for the address of `name`, `.` for the root; nil when it is no domain name (RFC 1035 section 2.3.4).
-    package static func dns(name: String) -> DatagramProbe? {
+    public static func dns(name: String) -> DatagramProbe? {
         guard name != "." else { return .dns }
         var encoded: [UInt8] = []
         let text = name.hasSuffix(".") ? name.dropLast() : name[...]
@@ -23,7 +23,7 @@ extension DatagramProbe {
     }
 
     /// A client's request of version 4.
-    package static let ntp = DatagramProbe(
+    public static let ntp = DatagramProbe(
         payload: [0x23] + [UInt8](repeating: 0, count: 47), expectation: .ntpResponse)
 
     /// Recursion desired, one question. The id is filled in per query.
@@ -31,7 +31,7 @@ extension DatagramProbe {
 }
 
 /// One datagram to send, and the judge of what comes back.
-package struct DatagramQuery: Sendable {
+public struct DatagramQuery: Sendable {
     /// Where a DNS message has its id.
     private static let idRange = 0..<2
     private static let dnsHeaderByteCount = 12
@@ -39,10 +39,10 @@ package struct DatagramQuery: Sendable {
     private static let transmitTimestampRange = 40..<48
     private static let ntpByteCount = 48
 
-    package let bytes: [UInt8]
+    public let bytes: [UInt8]
     private let expectation: DatagramProbe.Expectation
 
-    package init(_ probe: DatagramProbe, using generator: inout some RandomNumberGenerator) {
+    public init(_ probe: DatagramProbe, using generator: inout some RandomNumberGenerator) {
         expectation = probe.expectation
         var bytes = probe.payload
         switch probe.expectation {
@@ -64,7 +64,7 @@ package struct DatagramQuery: Sendable {
         for index in range { bytes[index] = UInt8.random(in: 0...255, using: &generator) }
     }
 
-    package func isAnswered(by datagram: ArraySlice<UInt8>) -> Bool {
+    public func isAnswered(by datagram: ArraySlice<UInt8>) -> Bool {
         switch expectation {
         case .contains(let expected):
             return !expected.isEmpty && ByteSearch.contains(expected, in: datagram)
@@ -85,8 +85,8 @@ package struct DatagramQuery: Sendable {
 }
 
 /// Looks for bytes within bytes. Cost: the product of both lengths at worst, on a few KiB of a probe's answer.
-package enum ByteSearch {
-    package static func contains(_ needle: [UInt8], in haystack: ArraySlice<UInt8>) -> Bool {
+public enum ByteSearch {
+    public static func contains(_ needle: [UInt8], in haystack: ArraySlice<UInt8>) -> Bool {
         guard let first = needle.first else { return true }
         var rest = haystack
         while rest.count >= needle.count, let index = rest.firstIndex(of: first) {

@@ -1,26 +1,26 @@
 // Which targets of a group may get new flows: ELBv2's routing rules as one pure function.
 
 /// What the rules need to know of one target.
-package struct Candidate: Sendable, Hashable {
-    package let verdict: HealthVerdict
+public struct Candidate: Sendable, Hashable {
+    public let verdict: HealthVerdict
     /// Weight 0 is out of service by configuration, which no rule overrides.
-    package let weight: Int
-    package let availabilityZone: String?
+    public let weight: Int
+    public let availabilityZone: String?
 
-    package init(verdict: HealthVerdict, weight: Int, availabilityZone: String?) {
+    public init(verdict: HealthVerdict, weight: Int, availabilityZone: String?) {
         self.verdict = verdict
         self.weight = weight
         self.availabilityZone = availabilityZone
     }
 }
 
-package struct Eligibility: Sendable, Equatable {
+public struct Eligibility: Sendable, Equatable {
     /// Positions of the targets that may get new flows, rising.
-    package let positions: [Int]
+    public let positions: [Int]
     /// True when too few were healthy, so that all got in.
-    package let isFailOpen: Bool
+    public let isFailOpen: Bool
     /// True when the group is below its `dns_failover` minimums.
-    package let isBelowFailoverMinimum: Bool
+    public let isBelowFailoverMinimum: Bool
 
     /// Applies zone, health and the group's minimums, in this order.
     ///
@@ -30,7 +30,7 @@ package struct Eligibility: Sendable, Equatable {
     ///   - zone: The appliance's own zone when cross-zone balancing is off, else nil. A target without a
     ///     zone counts as in every zone. A zone without any target falls back to the whole group: the
     ///     appliance's address cannot move away as a zonal DNS record can.
-    package init(of candidates: [Candidate], attributes: TargetGroupAttributes, zone: String?) {
+    public init(of candidates: [Candidate], attributes: TargetGroupAttributes, zone: String?) {
         var pool = candidates.indices.filter { candidates[$0].weight > 0 }
         if let zone {
             let inZone = pool.filter {

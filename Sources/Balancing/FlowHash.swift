@@ -6,16 +6,16 @@
 // turn w times as often. The table is a pure function of the targets' identities and the seed, so
 // workers and appliances that share a seed choose alike.
 
-package struct FlowHash: Sendable {
+public struct FlowHash: Sendable {
     /// Prime, and at least 100 times the target count that the paper's evenness bound asks for in common groups.
-    package static let slotCountDefault = 65_537
+    public static let slotCountDefault = 65_537
 
     /// What the table spreads over: an identity that is stable across rebuilds, and a weight.
-    package struct Entry: Sendable {
-        package let identity: UInt64
-        package let weight: Int
+    public struct Entry: Sendable {
+        public let identity: UInt64
+        public let weight: Int
 
-        package init(identity: UInt64, weight: Int) {
+        public init(identity: UInt64, weight: Int) {
             self.identity = identity
             self.weight = weight
         }
@@ -24,7 +24,7 @@ package struct FlowHash: Sendable {
     /// Position in the entry list for each slot; empty when no entry has a positive weight.
     private let slots: [UInt16]
 
-    package static let empty = FlowHash(slots: [])
+    public static let empty = FlowHash(slots: [])
 
     private init(slots: [UInt16]) {
         self.slots = slots
@@ -35,7 +35,7 @@ package struct FlowHash: Sendable {
     /// - Parameters:
     ///   - entries: At most 65,535; those of weight 0 get no slot.
     ///   - slotCount: Prime. Tables of different size spread differently, so all users of one seed share it.
-    package init(entries: [Entry], slotCount: Int = Self.slotCountDefault) {
+    public init(entries: [Entry], slotCount: Int = Self.slotCountDefault) {
         precondition(entries.count <= Int(UInt16.max), "a table addresses its entries by 16 bits")
         let active = entries.indices.filter { entries[$0].weight > 0 }
         guard let heaviest = active.map({ entries[$0].weight }).max() else {
@@ -82,16 +82,16 @@ package struct FlowHash: Sendable {
         return mixed ^ mixed >> 31
     }
 
-    package var isEmpty: Bool { slots.isEmpty }
-    package var slotCount: Int { slots.count }
+    public var isEmpty: Bool { slots.isEmpty }
+    public var slotCount: Int { slots.count }
 
     /// The slot of a hash, by multiply-shift instead of a division.
-    package func slot(for hash: UInt64) -> Int {
+    public func slot(for hash: UInt64) -> Int {
         Int(hash.multipliedFullWidth(by: UInt64(slots.count)).high)
     }
 
     /// The first position from `slot` on, wrapping once, that is accepted.
-    package func firstPosition(from slot: Int, where isAccepted: (Int) -> Bool) -> Int? {
+    public func firstPosition(from slot: Int, where isAccepted: (Int) -> Bool) -> Int? {
         guard slot < slots.count else { return nil }
         let first = Int(slots[slot])
         if isAccepted(first) { return first }
@@ -104,7 +104,7 @@ package struct FlowHash: Sendable {
     }
 
     /// How many slots each position holds, for people and tests.
-    package func shares(entryCount: Int) -> [Int] {
+    public func shares(entryCount: Int) -> [Int] {
         var counts = [Int](repeating: 0, count: entryCount)
         for position in slots { counts[Int(position)] += 1 }
         return counts

@@ -1,6 +1,6 @@
 // Live flows as people see them, and which of them are to end.
 
-package enum FlowState: String, Sendable {
+public enum FlowState: String, Sendable {
     case connecting
     case established
     case halfClosed = "half-closed"
@@ -9,18 +9,18 @@ package enum FlowState: String, Sendable {
 }
 
 /// One live flow, as `weir flows` shows it.
-package struct FlowRecord: Sendable {
-    package var key: FlowKey
-    package var listener: ListenerNumber
-    package var target: TargetNumber
-    package var state: FlowState
-    package var ageNanoseconds: UInt64
-    package var idleNanoseconds: UInt64
-    package var clientBytes: UInt64
-    package var targetBytes: UInt64
-    package var worker: Int
+public struct FlowRecord: Sendable {
+    public var key: FlowKey
+    public var listener: ListenerNumber
+    public var target: TargetNumber
+    public var state: FlowState
+    public var ageNanoseconds: UInt64
+    public var idleNanoseconds: UInt64
+    public var clientBytes: UInt64
+    public var targetBytes: UInt64
+    public var worker: Int
 
-    package init(
+    public init(
         key: FlowKey, listener: ListenerNumber, target: TargetNumber, state: FlowState,
         ageNanoseconds: UInt64,
         idleNanoseconds: UInt64, clientBytes: UInt64, targetBytes: UInt64, worker: Int
@@ -38,7 +38,7 @@ package struct FlowRecord: Sendable {
 }
 
 /// Which live flows of a target are to end.
-package enum FlowEviction: Sendable {
+public enum FlowEviction: Sendable {
     /// TCP and UDP: the deregistration delay is over.
     case all
     /// UDP only: the target turned unhealthy and each next datagram is to find another.

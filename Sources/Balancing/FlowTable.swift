@@ -4,7 +4,7 @@
 // collects under a flood. The table holds at most half of its buckets. The hash is keyed (SipHash):
 // nobody outside can aim for one bucket.
 
-package struct FlowTable: Sendable {
+public struct FlowTable: Sendable {
     private struct Bucket: BitwiseCopyable, Sendable {
         /// The lower half of the hash: where the bucket's home is, and what is compared before the key.
         var fragment: UInt32
@@ -14,11 +14,11 @@ package struct FlowTable: Sendable {
 
     private var buckets: [Bucket]
     private let mask: Int
-    package let capacity: Int
-    package private(set) var count = 0
+    public let capacity: Int
+    public private(set) var count = 0
 
     /// - Parameter capacity: How many flows it may hold; the buckets are the next power of two of twice that.
-    package init(capacity: Int) {
+    public init(capacity: Int) {
         self.capacity = capacity
         var size = 16
         while size < capacity * 2 { size *= 2 }
@@ -28,7 +28,7 @@ package struct FlowTable: Sendable {
 
     /// The slot with this hash for which `isMatch` holds.
     @inline(__always)
-    package func slot(hash: UInt64, where isMatch: (Int) -> Bool) -> Int? {
+    public func slot(hash: UInt64, where isMatch: (Int) -> Bool) -> Int? {
         let fragment = UInt32(truncatingIfNeeded: hash)
         var index = Int(fragment) & mask
         while true {
@@ -42,7 +42,7 @@ package struct FlowTable: Sendable {
     }
 
     /// Adds a slot; false when the table is full. The caller has made sure that the key is not there yet.
-    package mutating func insert(hash: UInt64, slot: Int) -> Bool {
+    public mutating func insert(hash: UInt64, slot: Int) -> Bool {
         guard count < capacity else { return false }
         let fragment = UInt32(truncatingIfNeeded: hash)
         var index = Int(fragment) & mask
@@ -53,7 +53,7 @@ package struct FlowTable: Sendable {
     }
 
     /// Removes the bucket of `slot`, if it is there.
-    package mutating func remove(hash: UInt64, slot: Int) {
+    public mutating func remove(hash: UInt64, slot: Int) {
         var hole = Int(UInt32(truncatingIfNeeded: hash)) & mask
         while buckets[hole].slotPlusOne != UInt32(slot + 1) {
             guard buckets[hole].slotPlusOne != 0 else { return }

@@ -2,40 +2,40 @@
 //
 // UDP probes are Weir's own: a payload and the answer that proves the service alive.
 
-package struct HealthCheck: Hashable, Sendable {
-    package enum ProbeProtocol: String, Sendable, Hashable {
+public struct HealthCheck: Hashable, Sendable {
+    public enum ProbeProtocol: String, Sendable, Hashable {
         case tcp = "TCP"
         case http = "HTTP"
         case udp = "UDP"
     }
 
-    package enum Port: Hashable, Sendable {
+    public enum Port: Hashable, Sendable {
         case trafficPort
         case number(UInt16)
     }
 
     /// False makes every target of the group count as healthy.
-    package var isEnabled: Bool
-    package var `protocol`: ProbeProtocol
-    package var port: Port
+    public var isEnabled: Bool
+    public var `protocol`: ProbeProtocol
+    public var port: Port
     /// 1–300; ELBv2 begins at 5.
-    package var intervalSeconds: Int
+    public var intervalSeconds: Int
     /// 1–120 and below the interval; ELBv2 begins at 2.
-    package var timeoutSeconds: Int
+    public var timeoutSeconds: Int
     /// 2–10 probes in a row.
-    package var healthyThresholdCount: Int
+    public var healthyThresholdCount: Int
     /// 2–10 probes in a row.
-    package var unhealthyThresholdCount: Int
+    public var unhealthyThresholdCount: Int
     /// For HTTP, begins with "/", at most 1,024 characters.
-    package var path: String
+    public var path: String
     /// For HTTP: which status codes count as success.
-    package var matcher: StatusMatcher
+    public var matcher: StatusMatcher
     /// For UDP: what to send and what must come back.
-    package var datagram: DatagramProbe?
+    public var datagram: DatagramProbe?
     /// For HTTP: how an otherwise successful answer says that the target wants no new flows.
-    package var lameDuck: LameDuck?
+    public var lameDuck: LameDuck?
 
-    package init(
+    public init(
         isEnabled: Bool = true, protocol: ProbeProtocol = .tcp, port: Port = .trafficPort,
         intervalSeconds: Int = 30, timeoutSeconds: Int? = nil, healthyThresholdCount: Int = 5,
         unhealthyThresholdCount: Int = 2, path: String = "/", matcher: StatusMatcher = .default,
@@ -55,24 +55,24 @@ package struct HealthCheck: Hashable, Sendable {
     }
 
     /// ELBv2 on network load balancers: 10 s for TCP, 6 s for HTTP. UDP, which ELBv2 lacks, takes HTTP's.
-    package static func defaultTimeoutSeconds(for protocol: ProbeProtocol) -> Int {
+    public static func defaultTimeoutSeconds(for protocol: ProbeProtocol) -> Int {
         `protocol` == .tcp ? 10 : 6
     }
 }
 
 /// A set of HTTP status codes, written as ELBv2's matcher: `200`, `200-299`, `200,301-302`.
-package struct StatusMatcher: Hashable, Sendable, LosslessStringConvertible {
-    package let ranges: [ClosedRange<Int>]
+public struct StatusMatcher: Hashable, Sendable, LosslessStringConvertible {
+    public let ranges: [ClosedRange<Int>]
 
     /// ELBv2's default for network load balancers.
-    package static let `default` = StatusMatcher(ranges: [200...399])
+    public static let `default` = StatusMatcher(ranges: [200...399])
 
     private init(ranges: [ClosedRange<Int>]) {
         self.ranges = ranges
     }
 
     /// Nil unless `text` is a comma-separated list of codes and rising ranges within 200–599.
-    package init?(_ text: String) {
+    public init?(_ text: String) {
         var ranges: [ClosedRange<Int>] = []
         for part in text.split(separator: ",", omittingEmptySubsequences: false) {
             let bounds = part.split(separator: "-", omittingEmptySubsequences: false)
@@ -86,19 +86,19 @@ package struct StatusMatcher: Hashable, Sendable, LosslessStringConvertible {
         self.ranges = ranges
     }
 
-    package func matches(_ code: Int) -> Bool {
+    public func matches(_ code: Int) -> Bool {
         ranges.contains { $0.contains(code) }
     }
 
-    package var description: String {
+    public var description: String {
         ranges.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }
             .joined(separator: ",")
     }
 }
 
 /// A UDP probe: without an expected answer it would prove nothing, so there is always one.
-package struct DatagramProbe: Hashable, Sendable {
-    package enum Expectation: Hashable, Sendable {
+public struct DatagramProbe: Hashable, Sendable {
+    public enum Expectation: Hashable, Sendable {
         /// The answer contains these bytes; never empty.
         case contains([UInt8])
         /// The answer begins with these bytes; never empty.
@@ -110,25 +110,25 @@ package struct DatagramProbe: Hashable, Sendable {
     }
 
     /// At most 1,024 bytes. For the DNS and NTP presets the prober fills in the query id or timestamp.
-    package var payload: [UInt8]
-    package var expectation: Expectation
+    public var payload: [UInt8]
+    public var expectation: Expectation
 
-    package init(payload: [UInt8], expectation: Expectation) {
+    public init(payload: [UInt8], expectation: Expectation) {
         self.payload = payload
         self.expectation = expectation
     }
 }
 
 /// The sign by which a healthy target asks for no new flows.
-package struct LameDuck: Hashable, Sendable {
+public struct LameDuck: Hashable, Sendable {
     /// A header name, compared without case.
-    package var headerName: String?
+    public var headerName: String?
     /// With a header name: the value it must have, compared without case; nil means any value.
-    package var headerValue: String?
+    public var headerValue: String?
     /// Bytes anywhere in the first 64 KiB of the body.
-    package var bodyToken: String?
+    public var bodyToken: String?
 
-    package init(headerName: String? = nil, headerValue: String? = nil, bodyToken: String? = nil) {
+    public init(headerName: String? = nil, headerValue: String? = nil, bodyToken: String? = nil) {
         self.headerName = headerName
         self.headerValue = headerValue
         self.bodyToken = bodyToken

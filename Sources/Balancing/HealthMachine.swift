@@ -5,18 +5,18 @@
 // be healthy again. Lame duck is an answer of the target itself and takes effect with one probe.
 
 /// What the probes say of a target.
-package enum HealthVerdict: Hashable, Sendable {
+public enum HealthVerdict: Hashable, Sendable {
     case initial
     case healthy
     /// Healthy, but the target itself asks for no new flows.
     case lameDuck
     case unhealthy(ProbeFailure)
 
-    package var isHealthy: Bool { self == .healthy }
+    public var isHealthy: Bool { self == .healthy }
 }
 
-package struct HealthMachine: Hashable, Sendable {
-    package private(set) var verdict = HealthVerdict.initial
+public struct HealthMachine: Hashable, Sendable {
+    public private(set) var verdict = HealthVerdict.initial
     private var successRunCount = 0
     private var failureRunCount = 0
     private let healthyThresholdCount: Int
@@ -25,13 +25,13 @@ package struct HealthMachine: Hashable, Sendable {
     /// - Parameters:
     ///   - healthyThresholdCount: 2–10.
     ///   - unhealthyThresholdCount: 2–10.
-    package init(healthyThresholdCount: Int, unhealthyThresholdCount: Int) {
+    public init(healthyThresholdCount: Int, unhealthyThresholdCount: Int) {
         self.healthyThresholdCount = healthyThresholdCount
         self.unhealthyThresholdCount = unhealthyThresholdCount
     }
 
     /// Takes one result; true when the verdict changed kind, not when only its failure did.
-    package mutating func observe(_ outcome: ProbeOutcome) -> Bool {
+    public mutating func observe(_ outcome: ProbeOutcome) -> Bool {
         switch outcome {
         case .success: observeSuccess(as: .healthy)
         case .lameDuck: observeSuccess(as: .lameDuck)

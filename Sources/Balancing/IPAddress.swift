@@ -6,42 +6,42 @@
 /// An IPv4 or IPv6 address.
 ///
 /// Trivial and 24 bytes, so that it can stand in flow keys and slots without reference counting.
-package struct IPAddress: Hashable, Sendable, BitwiseCopyable {
-    package enum Family: UInt8, Sendable, BitwiseCopyable {
+public struct IPAddress: Hashable, Sendable, BitwiseCopyable {
+    public enum Family: UInt8, Sendable, BitwiseCopyable {
         case v4 = 4
         case v6 = 6
     }
 
-    package let high: UInt64
-    package let low: UInt64
-    package let family: Family
+    public let high: UInt64
+    public let low: UInt64
+    public let family: Family
 
-    package init(v4 bits: UInt32) {
+    public init(v4 bits: UInt32) {
         high = 0
         low = UInt64(bits)
         family = .v4
     }
 
-    package init(v6High high: UInt64, v6Low low: UInt64) {
+    public init(v6High high: UInt64, v6Low low: UInt64) {
         self.high = high
         self.low = low
         family = .v6
     }
 
-    package static let anyV4 = IPAddress(v4: 0)
-    package static let anyV6 = IPAddress(v6High: 0, v6Low: 0)
+    public static let anyV4 = IPAddress(v4: 0)
+    public static let anyV6 = IPAddress(v6High: 0, v6Low: 0)
 
     /// `0.0.0.0` or `::`, which as a listen address means every address of the machine.
-    package var isUnspecified: Bool { high == 0 && low == 0 }
+    public var isUnspecified: Bool { high == 0 && low == 0 }
 
-    package var isLoopback: Bool {
+    public var isLoopback: Bool {
         switch family {
         case .v4: low >> 24 == 127
         case .v6: high == 0 && low == 1
         }
     }
 
-    package var isMulticast: Bool {
+    public var isMulticast: Bool {
         switch family {
         case .v4: low >> 28 == 0xE
         case .v6: high >> 56 == 0xFF
@@ -51,7 +51,7 @@ package struct IPAddress: Hashable, Sendable, BitwiseCopyable {
 
 extension IPAddress: LosslessStringConvertible {
     /// Reads dotted-quad IPv4 or RFC 4291 IPv6 text; nil for anything else, zone ids and leading zeros included.
-    package init?(_ text: String) {
+    public init?(_ text: String) {
         let characters = Array(text.utf8)
         if let bits = Self.parseV4(characters[...]) {
             self.init(v4: bits)
@@ -134,7 +134,7 @@ extension IPAddress: LosslessStringConvertible {
         return groups
     }
 
-    package var description: String {
+    public var description: String {
         switch family {
         case .v4:
             return "\(low >> 24 & 255).\(low >> 16 & 255).\(low >> 8 & 255).\(low & 255)"
@@ -168,7 +168,7 @@ extension IPAddress: LosslessStringConvertible {
 }
 
 /// The value of one hexadecimal digit, or nil.
-package func hexDigitValue(_ character: UInt8) -> UInt8? {
+public func hexDigitValue(_ character: UInt8) -> UInt8? {
     switch character {
     case UInt8(ascii: "0")...UInt8(ascii: "9"): character - UInt8(ascii: "0")
     case UInt8(ascii: "a")...UInt8(ascii: "f"): character - UInt8(ascii: "a") + 10
@@ -178,11 +178,11 @@ package func hexDigitValue(_ character: UInt8) -> UInt8? {
 }
 
 /// An address and a port.
-package struct Endpoint: Hashable, Sendable, BitwiseCopyable {
-    package let address: IPAddress
-    package let port: UInt16
+public struct Endpoint: Hashable, Sendable, BitwiseCopyable {
+    public let address: IPAddress
+    public let port: UInt16
 
-    package init(address: IPAddress, port: UInt16) {
+    public init(address: IPAddress, port: UInt16) {
         self.address = address
         self.port = port
     }
@@ -190,12 +190,12 @@ package struct Endpoint: Hashable, Sendable, BitwiseCopyable {
 
 extension Endpoint: LosslessStringConvertible {
     /// Reads `192.0.2.1:80` or `[2001:db8::1]:80`.
-    package init?(_ text: String) {
+    public init?(_ text: String) {
         guard let parsed = AddressAndPort(text), let port = parsed.port else { return nil }
         self.init(address: parsed.address, port: port)
     }
 
-    package var description: String {
+    public var description: String {
         switch address.family {
         case .v4: "\(address):\(port)"
         case .v6: "[\(address)]:\(port)"
@@ -204,11 +204,11 @@ extension Endpoint: LosslessStringConvertible {
 }
 
 /// An address with an optional port, as a target is written: `ID[:PORT]`, `[V6]:PORT` or a bare IPv6 address.
-package struct AddressAndPort: Sendable {
-    package let address: IPAddress
-    package let port: UInt16?
+public struct AddressAndPort: Sendable {
+    public let address: IPAddress
+    public let port: UInt16?
 
-    package init?(_ text: String) {
+    public init?(_ text: String) {
         if let bare = IPAddress(text) {
             address = bare
             port = nil

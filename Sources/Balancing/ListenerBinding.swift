@@ -1,13 +1,13 @@
 // What a listener asks of the machine: one socket address per address and transport.
 
 /// One socket address to serve: a listener has one for each address and transport.
-package struct ListenerBinding: Hashable, Sendable {
-    package let number: ListenerNumber
-    package let endpoint: Endpoint
-    package let transport: Transport
-    package let isFreebind: Bool
+public struct ListenerBinding: Hashable, Sendable {
+    public let number: ListenerNumber
+    public let endpoint: Endpoint
+    public let transport: Transport
+    public let isFreebind: Bool
 
-    package init(number: ListenerNumber, endpoint: Endpoint, transport: Transport, isFreebind: Bool) {
+    public init(number: ListenerNumber, endpoint: Endpoint, transport: Transport, isFreebind: Bool) {
         self.number = number
         self.endpoint = endpoint
         self.transport = transport

@@ -1,22 +1,22 @@
 // Load balancers, their listeners and what a listener does with a flow.
 
 /// A configured whole: static addresses and the listeners on them.
-package struct LoadBalancer: Hashable, Sendable {
-    package enum Kind: String, Sendable, Hashable {
+public struct LoadBalancer: Hashable, Sendable {
+    public enum Kind: String, Sendable, Hashable {
         case network
         case application
     }
 
-    package var name: String
-    package var kind: Kind
+    public var name: String
+    public var kind: Kind
     /// The static listen addresses, IPv4 and IPv6 in any mix; `0.0.0.0` and `::` mean every address.
-    package var addresses: [IPAddress]
+    public var addresses: [IPAddress]
     /// Binds addresses that this machine does not have yet; see ip(7), IP_FREEBIND.
-    package var isFreebind: Bool
-    package var attributes: LoadBalancerAttributes
-    package var listeners: [Listener]
+    public var isFreebind: Bool
+    public var attributes: LoadBalancerAttributes
+    public var listeners: [Listener]
 
-    package init(
+    public init(
         name: String, kind: Kind = .network, addresses: [IPAddress], isFreebind: Bool = false,
         attributes: LoadBalancerAttributes = LoadBalancerAttributes(), listeners: [Listener] = []
     ) {
@@ -30,13 +30,13 @@ package struct LoadBalancer: Hashable, Sendable {
 }
 
 /// Where clients arrive: one port of one load balancer, on all of its addresses.
-package struct Listener: Hashable, Sendable {
-    package var port: UInt16
-    package var `protocol`: TrafficProtocol
-    package var defaultAction: ForwardAction
-    package var attributes: ListenerAttributes
+public struct Listener: Hashable, Sendable {
+    public var port: UInt16
+    public var `protocol`: TrafficProtocol
+    public var defaultAction: ForwardAction
+    public var attributes: ListenerAttributes
 
-    package init(
+    public init(
         port: UInt16, protocol: TrafficProtocol, defaultAction: ForwardAction,
         attributes: ListenerAttributes = ListenerAttributes()
     ) {
@@ -48,16 +48,16 @@ package struct Listener: Hashable, Sendable {
 }
 
 /// Names a listener as people do: `edge:443`. A load balancer has at most one listener per port, as in ELBv2.
-package struct ListenerID: Hashable, Sendable, LosslessStringConvertible {
-    package let loadBalancer: String
-    package let port: UInt16
+public struct ListenerID: Hashable, Sendable, LosslessStringConvertible {
+    public let loadBalancer: String
+    public let port: UInt16
 
-    package init(loadBalancer: String, port: UInt16) {
+    public init(loadBalancer: String, port: UInt16) {
         self.loadBalancer = loadBalancer
         self.port = port
     }
 
-    package init?(_ text: String) {
+    public init?(_ text: String) {
         guard let colon = text.lastIndex(of: ":"), colon != text.startIndex else { return nil }
         let digits = text[text.index(after: colon)...]
         // UInt16 would also read "+443".
@@ -66,27 +66,27 @@ package struct ListenerID: Hashable, Sendable, LosslessStringConvertible {
         self.init(loadBalancer: String(text[..<colon]), port: port)
     }
 
-    package var description: String { "\(loadBalancer):\(port)" }
+    public var description: String { "\(loadBalancer):\(port)" }
 }
 
 /// ELBv2's forward action: one or more target groups, each with a weight.
-package struct ForwardAction: Hashable, Sendable {
-    package struct WeightedTargetGroup: Hashable, Sendable {
-        package var targetGroup: String
+public struct ForwardAction: Hashable, Sendable {
+    public struct WeightedTargetGroup: Hashable, Sendable {
+        public var targetGroup: String
         /// 0–999; a group of weight 0 gets no flows.
-        package var weight: Int
+        public var weight: Int
 
-        package init(targetGroup: String, weight: Int = 1) {
+        public init(targetGroup: String, weight: Int = 1) {
             self.targetGroup = targetGroup
             self.weight = weight
         }
     }
 
-    package var targetGroups: [WeightedTargetGroup]
+    public var targetGroups: [WeightedTargetGroup]
     /// Keeps a client on the group it was given, by hashing its address alone.
-    package var isStickyByGroup: Bool
+    public var isStickyByGroup: Bool
 
-    package init(targetGroups: [WeightedTargetGroup], isStickyByGroup: Bool = false) {
+    public init(targetGroups: [WeightedTargetGroup], isStickyByGroup: Bool = false) {
         self.targetGroups = targetGroups
         self.isStickyByGroup = isStickyByGroup
     }

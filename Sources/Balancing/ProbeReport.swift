@@ -1,13 +1,13 @@
 // What goes to the prober, and what comes back.
 
 /// One target for the prober.
-package struct ProbeTarget: Sendable, Hashable {
-    package let number: TargetNumber
+public struct ProbeTarget: Sendable, Hashable {
+    public let number: TargetNumber
     /// Where to probe: the target's address and the health check's port.
-    package let endpoint: Endpoint
-    package let check: HealthCheck
+    public let endpoint: Endpoint
+    public let check: HealthCheck
 
-    package init(number: TargetNumber, endpoint: Endpoint, check: HealthCheck) {
+    public init(number: TargetNumber, endpoint: Endpoint, check: HealthCheck) {
         self.number = number
         self.endpoint = endpoint
         self.check = check
@@ -15,16 +15,16 @@ package struct ProbeTarget: Sendable, Hashable {
 }
 
 /// What the prober says after each probe of a target.
-package struct ProbeReport: Sendable {
-    package let number: TargetNumber
-    package let outcome: ProbeOutcome
-    package let latencyNanoseconds: UInt64
+public struct ProbeReport: Sendable {
+    public let number: TargetNumber
+    public let outcome: ProbeOutcome
+    public let latencyNanoseconds: UInt64
     /// The verdict of the target's health machine after this probe.
-    package let verdict: HealthVerdict
+    public let verdict: HealthVerdict
     /// True when `verdict` differs from the one before.
-    package let isTransition: Bool
+    public let isTransition: Bool
 
-    package init(
+    public init(
         number: TargetNumber, outcome: ProbeOutcome, latencyNanoseconds: UInt64, verdict: HealthVerdict,
         isTransition: Bool
     ) {

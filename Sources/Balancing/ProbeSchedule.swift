@@ -9,7 +9,7 @@
 // A target has at most one probe running. At most `runningCountMax` run at all; what is due beyond waits in
 // the order in which it came due, and is never dropped.
 
-package struct ProbeSchedule: Sendable {
+public struct ProbeSchedule: Sendable {
     private enum Phase: Sendable {
         case absent
         /// Its next probe is on the wheel.
@@ -39,14 +39,14 @@ package struct ProbeSchedule: Sendable {
     private var wheel: TimerWheel
     private var firstReady = -1
     private var lastReady = -1
-    package private(set) var runningCount = 0
-    package let runningCountMax: Int
+    public private(set) var runningCount = 0
+    public let runningCountMax: Int
 
     /// - Parameters:
     ///   - entryCountMax: Targets are numbered below this.
     ///   - runningCountMax: How many probes may run at the same time.
     ///   - now: The time from which the schedule counts.
-    package init(
+    public init(
         entryCountMax: Int, runningCountMax: Int = Limits.concurrentProbeCountMax, now: Instant
     ) {
         self.entryCountMax = entryCountMax
@@ -57,7 +57,7 @@ package struct ProbeSchedule: Sendable {
     // MARK: Targets
 
     /// Takes in a target, whose first probe is due at once.
-    package mutating func add(_ entry: Int, intervalSeconds: Int) {
+    public mutating func add(_ entry: Int, intervalSeconds: Int) {
         precondition(entry >= 0 && entry < entryCountMax)
         while entries.count <= entry { entries.append(Entry()) }
         precondition(entries[entry].phase == .absent, "a target was added twice")
@@ -66,7 +66,7 @@ package struct ProbeSchedule: Sendable {
     }
 
     /// Forgets a target in any phase. If its probe runs, the caller ends that one without `finish`.
-    package mutating func remove(_ entry: Int) {
+    public mutating func remove(_ entry: Int) {
         switch entries[entry].phase {
         case .absent: return
         case .waiting: wheel.cancel(entry)
@@ -79,7 +79,7 @@ package struct ProbeSchedule: Sendable {
     /// Sets another interval, with a new phase: a group whose interval is changed does not begin to pulse.
     ///
     /// The next probe comes within one new interval, but not sooner than a quarter of it after the last.
-    package mutating func setInterval(
+    public mutating func setInterval(
         _ entry: Int, toSeconds seconds: Int, at now: Instant,
         using generator: inout some RandomNumberGenerator
     ) {
@@ -101,7 +101,7 @@ package struct ProbeSchedule: Sendable {
     }
 
     /// Asks for a probe now, or right after the one that runs. The phase stays.
-    package mutating func hasten(_ entry: Int) {
+    public mutating func hasten(_ entry: Int) {
         switch entries[entry].phase {
         case .absent, .ready:
             return
@@ -116,7 +116,7 @@ package struct ProbeSchedule: Sendable {
     // MARK: Probes
 
     /// The next target whose probe starts now, which the caller owes a `finish`; nil when none may. Call until nil.
-    package mutating func start(
+    public mutating func start(
         at now: Instant, using generator: inout some RandomNumberGenerator
     ) -> Int? {
         while let entry = wheel.popDue(at: now) { enqueue(entry) }
@@ -136,7 +136,7 @@ package struct ProbeSchedule: Sendable {
     }
 
     /// The probe of a target has ended, however.
-    package mutating func finish(_ entry: Int) {
+    public mutating func finish(_ entry: Int) {
         precondition(entries[entry].phase == .running, "a probe ended that did not run")
         runningCount -= 1
         guard let dueAt = entries[entry].dueAt, !entries[entry].isWantedAgain else {
@@ -148,10 +148,10 @@ package struct ProbeSchedule: Sendable {
     }
 
     /// True when `start` has a target to give without waiting for time to pass.
-    package var canStart: Bool { firstReady >= 0 && runningCount < runningCountMax }
+    public var canStart: Bool { firstReady >= 0 && runningCount < runningCountMax }
 
     /// How long until time alone makes a probe due; nil when only events can.
-    package func millisecondsUntilNext(from now: Instant) -> Int? {
+    public func millisecondsUntilNext(from now: Instant) -> Int? {
         canStart ? 0 : wheel.millisecondsUntilNext(from: now)
     }
 

@@ -4,26 +4,26 @@
 // taken it between two turns. A flow keeps the target it was admitted with.
 
 /// Where a listener's flows go.
-package struct ListenerRoute: Sendable {
-    package struct Choice: Sendable {
+public struct ListenerRoute: Sendable {
+    public struct Choice: Sendable {
         /// Index into `RoutingSnapshot.groups`.
-        package let groupIndex: Int
+        public let groupIndex: Int
         /// The running sum of weights up to and including this choice.
-        package let cumulativeWeight: UInt32
+        public let cumulativeWeight: UInt32
 
-        package init(groupIndex: Int, cumulativeWeight: UInt32) {
+        public init(groupIndex: Int, cumulativeWeight: UInt32) {
             self.groupIndex = groupIndex
             self.cumulativeWeight = cumulativeWeight
         }
     }
 
-    package let id: ListenerID
+    public let id: ListenerID
     /// Groups of positive weight, in the order of the configuration.
-    package let choices: [Choice]
-    package let isStickyByGroup: Bool
-    package let tcpIdleTimeoutSeconds: Int
+    public let choices: [Choice]
+    public let isStickyByGroup: Bool
+    public let tcpIdleTimeoutSeconds: Int
 
-    package init(id: ListenerID, choices: [Choice], isStickyByGroup: Bool, tcpIdleTimeoutSeconds: Int) {
+    public init(id: ListenerID, choices: [Choice], isStickyByGroup: Bool, tcpIdleTimeoutSeconds: Int) {
         self.id = id
         self.choices = choices
         self.isStickyByGroup = isStickyByGroup
@@ -32,16 +32,16 @@ package struct ListenerRoute: Sendable {
 }
 
 /// One target group as a listener sees it: the targets that may get new flows, and the table that spreads over them.
-package struct GroupRoute: Sendable {
-    package let name: String
+public struct GroupRoute: Sendable {
+    public let name: String
     /// The eligible targets, in the order in which the table was built.
-    package let targets: [TargetNumber]
-    package let flowHash: FlowHash
-    package let isSticky: Bool
-    package let connectTimeoutSeconds: Int
-    package let connectAttemptCountMax: Int
+    public let targets: [TargetNumber]
+    public let flowHash: FlowHash
+    public let isSticky: Bool
+    public let connectTimeoutSeconds: Int
+    public let connectAttemptCountMax: Int
 
-    package init(
+    public init(
         name: String, targets: [TargetNumber], flowHash: FlowHash, isSticky: Bool,
         connectTimeoutSeconds: Int, connectAttemptCountMax: Int
     ) {
@@ -54,19 +54,19 @@ package struct GroupRoute: Sendable {
     }
 }
 
-package final class RoutingSnapshot: Sendable {
+public final class RoutingSnapshot: Sendable {
     /// Rises by one with every publication.
-    package let version: UInt64
-    package let seed: HashSeed
+    public let version: UInt64
+    public let seed: HashSeed
     /// Indexed by `ListenerNumber`; nil where a number is not in use.
-    package let listeners: [ListenerRoute?]
-    package let groups: [GroupRoute]
+    public let listeners: [ListenerRoute?]
+    public let groups: [GroupRoute]
     /// Indexed by `TargetNumber`; nil where a number is not in use. Draining targets stay listed.
-    package let endpoints: [Endpoint?]
+    public let endpoints: [Endpoint?]
     /// The source addresses towards targets; empty lets the kernel choose.
-    package let sourceAddresses: [IPAddress]
+    public let sourceAddresses: [IPAddress]
 
-    package init(
+    public init(
         version: UInt64, seed: HashSeed, listeners: [ListenerRoute?], groups: [GroupRoute],
         endpoints: [Endpoint?], sourceAddresses: [IPAddress]
     ) {
@@ -78,21 +78,21 @@ package final class RoutingSnapshot: Sendable {
         self.sourceAddresses = sourceAddresses
     }
 
-    package static let empty = RoutingSnapshot(
+    public static let empty = RoutingSnapshot(
         version: 0, seed: HashSeed(first: 0, second: 0), listeners: [], groups: [], endpoints: [],
         sourceAddresses: [])
 }
 
 /// The targets that a flow has already tried in vain.
-package struct TriedTargets: Sendable, BitwiseCopyable {
+public struct TriedTargets: Sendable, BitwiseCopyable {
     private var numbers: (UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32, UInt32) = (
         .max, .max, .max, .max, .max, .max, .max, .max
     )
-    package private(set) var count: UInt8 = 0
+    public private(set) var count: UInt8 = 0
 
-    package init() {}
+    public init() {}
 
-    package mutating func insert(_ target: TargetNumber) {
+    public mutating func insert(_ target: TargetNumber) {
         let number = target.rawValue
         switch count {
         case 0: numbers.0 = number
@@ -108,7 +108,7 @@ package struct TriedTargets: Sendable, BitwiseCopyable {
         count += 1
     }
 
-    package func contains(_ target: TargetNumber) -> Bool {
+    public func contains(_ target: TargetNumber) -> Bool {
         let number = target.rawValue
         return numbers.0 == number || numbers.1 == number || numbers.2 == number || numbers.3 == number
             || numbers.4 == number || numbers.5 == number || numbers.6 == number || numbers.7 == number
@@ -116,12 +116,12 @@ package struct TriedTargets: Sendable, BitwiseCopyable {
 }
 
 /// The answer to "where would this flow go, and why?".
-package struct Selection: Sendable, Equatable {
-    package let target: TargetNumber
-    package let endpoint: Endpoint
-    package let groupIndex: Int
+public struct Selection: Sendable, Equatable {
+    public let target: TargetNumber
+    public let endpoint: Endpoint
+    public let groupIndex: Int
     /// The slot of the group's table that the key fell on.
-    package let tableSlot: Int
+    public let tableSlot: Int
 }
 
 extension RoutingSnapshot {
@@ -129,7 +129,7 @@ extension RoutingSnapshot {
     ///
     /// A group whose every eligible target was tried, or that has none, yields nil. Constant time but for
     /// a walk along the table when the first choice was already tried.
-    package func select(
+    public func select(
         listener: ListenerNumber, key: FlowKey, excluding tried: TriedTargets = TriedTargets()
     ) -> Selection? {
         guard Int(listener.rawValue) < listeners.count, let route = listeners[Int(listener.rawValue)],
@@ -156,7 +156,7 @@ extension RoutingSnapshot {
     }
 
     /// The group by weight. Its hash has a seed of its own: with the table's, group and target would correlate.
-    package func chooseGroup(of route: ListenerRoute, key: FlowKey) -> Int? {
+    public func chooseGroup(of route: ListenerRoute, key: FlowKey) -> Int? {
         guard let total = route.choices.last?.cumulativeWeight, total > 0 else { return nil }
         if route.choices.count == 1 { return route.choices[0].groupIndex }
         let groupSeed = HashSeed(first: seed.first ^ 0x5745_4952, second: ~seed.second)

@@ -1,6 +1,6 @@
 // SipHash-2-4 (Aumasson & Bernstein, 2012): a keyed hash that a client cannot steer without the seed.
 
-package enum SipHash {
+public enum SipHash {
     /// Hashes up to eight words; the message length is the word count times eight.
     struct State: BitwiseCopyable {
         private var v0: UInt64
@@ -57,7 +57,7 @@ package enum SipHash {
         }
     }
 
-    package static func hash(_ key: FlowKey, seed: HashSeed) -> UInt64 {
+    public static func hash(_ key: FlowKey, seed: HashSeed) -> UInt64 {
         var state = State(seed: seed)
         state.absorb(key.client.address.high)
         state.absorb(key.client.address.low)
@@ -69,7 +69,7 @@ package enum SipHash {
         return state.finish()
     }
 
-    package static func hash(_ address: IPAddress, seed: HashSeed) -> UInt64 {
+    public static func hash(_ address: IPAddress, seed: HashSeed) -> UInt64 {
         var state = State(seed: seed)
         state.absorb(address.high)
         state.absorb(address.low)
@@ -78,7 +78,7 @@ package enum SipHash {
     }
 
     /// Hashes text or other bytes.
-    package static func hash(_ bytes: some Sequence<UInt8>, seed: HashSeed) -> UInt64 {
+    public static func hash(_ bytes: some Sequence<UInt8>, seed: HashSeed) -> UInt64 {
         var state = State(seed: seed)
         var word: UInt64 = 0
         var filled: UInt64 = 0

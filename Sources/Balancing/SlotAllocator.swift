@@ -1,19 +1,19 @@
 // Which slots of a slab are free, last freed first, so that warm memory is used again.
 
-package struct SlotAllocator: Sendable {
+public struct SlotAllocator: Sendable {
     private var freed: [UInt32] = []
     /// Slots from here on were never given out: their memory is still untouched.
     private var highWaterMark = 0
-    package let capacity: Int
-    package private(set) var usedCount = 0
+    public let capacity: Int
+    public private(set) var usedCount = 0
 
-    package init(capacity: Int) {
+    public init(capacity: Int) {
         self.capacity = capacity
         freed.reserveCapacity(capacity)
     }
 
     /// A free slot; nil when all are taken, on which the caller sheds.
-    package mutating func allocate() -> Int? {
+    public mutating func allocate() -> Int? {
         if let slot = freed.popLast() {
             usedCount += 1
             return Int(slot)
@@ -25,7 +25,7 @@ package struct SlotAllocator: Sendable {
     }
 
     /// Gives a slot back. Only one that `allocate` gave out, once.
-    package mutating func free(_ slot: Int) {
+    public mutating func free(_ slot: Int) {
         assert(slot >= 0 && slot < highWaterMark)
         precondition(usedCount > 0, "a slot was freed twice")
         freed.append(UInt32(slot))
@@ -33,5 +33,5 @@ package struct SlotAllocator: Sendable {
     }
 
     /// Slots below this may be in use; those from it on are not.
-    package var scanBound: Int { highWaterMark }
+    public var scanBound: Int { highWaterMark }
 }

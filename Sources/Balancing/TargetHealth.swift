@@ -1,6 +1,6 @@
 // What people see of a target: ELBv2's state, reason code and a sentence.
 
-package enum TargetHealthState: String, Sendable, Hashable, CaseIterable {
+public enum TargetHealthState: String, Sendable, Hashable, CaseIterable {
     case initial
     case healthy
     case unhealthy
@@ -11,7 +11,7 @@ package enum TargetHealthState: String, Sendable, Hashable, CaseIterable {
     case unavailable
 }
 
-package enum TargetHealthReason: String, Sendable, Hashable, CaseIterable {
+public enum TargetHealthReason: String, Sendable, Hashable, CaseIterable {
     case registrationInProgress = "Elb.RegistrationInProgress"
     case initialHealthChecking = "Elb.InitialHealthChecking"
     case internalError = "Elb.InternalError"
@@ -25,24 +25,24 @@ package enum TargetHealthReason: String, Sendable, Hashable, CaseIterable {
     case healthCheckDisabled = "Target.HealthCheckDisabled"
 }
 
-package struct TargetHealth: Sendable, Hashable {
-    package var state: TargetHealthState
+public struct TargetHealth: Sendable, Hashable {
+    public var state: TargetHealthState
     /// Nil exactly when the target is plainly healthy.
-    package var reason: TargetHealthReason?
+    public var reason: TargetHealthReason?
     /// A full sentence that names what was seen; empty exactly when `reason` is nil.
-    package var sentence: String
+    public var sentence: String
 
-    package init(state: TargetHealthState, reason: TargetHealthReason?, sentence: String) {
+    public init(state: TargetHealthState, reason: TargetHealthReason?, sentence: String) {
         self.state = state
         self.reason = reason
         self.sentence = sentence
     }
 
-    package static let healthy = TargetHealth(state: .healthy, reason: nil, sentence: "")
+    public static let healthy = TargetHealth(state: .healthy, reason: nil, sentence: "")
 }
 
 /// What one probe found.
-package enum ProbeOutcome: Hashable, Sendable {
+public enum ProbeOutcome: Hashable, Sendable {
     case success
     /// The answer was right and carried the lame-duck sign.
     case lameDuck
@@ -50,9 +50,9 @@ package enum ProbeOutcome: Hashable, Sendable {
 }
 
 /// Why a probe failed, with enough to write ELBv2's reason and a sentence of its own for each cause.
-package enum ProbeFailure: Hashable, Sendable {
+public enum ProbeFailure: Hashable, Sendable {
     /// What the probe was waiting for when its time ran out.
-    package enum Phase: String, Sendable, Hashable {
+    public enum Phase: String, Sendable, Hashable {
         case connecting
         case awaitingAnswer
         /// Some bytes came, too slowly to finish.
@@ -75,7 +75,7 @@ package enum ProbeFailure: Hashable, Sendable {
     /// The fault is ours: no descriptor, no source port.
     case balancerFault(String)
 
-    package var reason: TargetHealthReason {
+    public var reason: TargetHealthReason {
         switch self {
         case .timedOut: .timeout
         case .statusMismatch: .responseCodeMismatch
@@ -86,7 +86,7 @@ package enum ProbeFailure: Hashable, Sendable {
         }
     }
 
-    package func sentence(probing endpoint: Endpoint, with check: HealthCheck) -> String {
+    public func sentence(probing endpoint: Endpoint, with check: HealthCheck) -> String {
         switch self {
         case .connectionRefused:
             "\(endpoint) refused the \(check.protocol == .udp ? "datagram" : "connection"): nothing listens there."

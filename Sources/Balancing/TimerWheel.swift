@@ -5,9 +5,9 @@
 // setting another replaces it. Activity moves no entry: when an idle deadline fires, its owner
 // compares it with the flow's last activity and sets it anew.
 
-package struct TimerWheel: Sendable {
+public struct TimerWheel: Sendable {
     private static let slotCount = 256
-    package static let tickNanoseconds: UInt64 = 100_000_000
+    public static let tickNanoseconds: UInt64 = 100_000_000
     private static let none = UInt32.max
 
     // Doubly linked lists through arrays: entry e waits in slot tick(e) % 256.
@@ -20,12 +20,12 @@ package struct TimerWheel: Sendable {
     private var currentTick: UInt64
     /// The next entry to look at in the slot of `currentTick`, which is looked at once and not at every turn.
     private var cursor = none
-    package private(set) var armedCount = 0
+    public private(set) var armedCount = 0
 
     /// - Parameters:
     ///   - entryCount: Entries are numbered below this.
     ///   - now: The time from which the wheel turns.
-    package init(entryCount: Int, now: Instant) {
+    public init(entryCount: Int, now: Instant) {
         next = [UInt32](repeating: Self.none, count: entryCount)
         previous = [UInt32](repeating: Self.none, count: entryCount)
         deadlineTicks = [UInt64](repeating: 0, count: entryCount)
@@ -33,7 +33,7 @@ package struct TimerWheel: Sendable {
     }
 
     /// Sets or replaces the deadline of an entry.
-    package mutating func set(_ entry: Int, to deadline: Instant) {
+    public mutating func set(_ entry: Int, to deadline: Instant) {
         cancel(entry)
         // Rounded up: a timer that fires early would have to be checked and set again.
         let tick = deadline.nanoseconds / Self.tickNanoseconds + 1
@@ -50,7 +50,7 @@ package struct TimerWheel: Sendable {
     }
 
     /// Removes the deadline of an entry, if it has one.
-    package mutating func cancel(_ entry: Int) {
+    public mutating func cancel(_ entry: Int) {
         guard deadlineTicks[entry] != 0 else { return }
         let slot = Int(deadlineTicks[entry] % UInt64(Self.slotCount))
         let before = previous[entry]
@@ -67,10 +67,10 @@ package struct TimerWheel: Sendable {
         armedCount -= 1
     }
 
-    package func isArmed(_ entry: Int) -> Bool { deadlineTicks[entry] != 0 }
+    public func isArmed(_ entry: Int) -> Bool { deadlineTicks[entry] != 0 }
 
     /// Takes one entry whose deadline has passed; nil when none is left at `now`. Call until nil.
-    package mutating func popDue(at now: Instant) -> Int? {
+    public mutating func popDue(at now: Instant) -> Int? {
         let nowTick = now.nanoseconds / Self.tickNanoseconds
         guard armedCount > 0 else {
             currentTick = max(currentTick, nowTick)
@@ -100,7 +100,7 @@ package struct TimerWheel: Sendable {
     /// How long a worker may sleep without missing a deadline; nil when nothing is armed.
     ///
     /// At most one turn of the wheel, since a slot does not tell in which round its entries are due.
-    package func millisecondsUntilNext(from now: Instant) -> Int? {
+    public func millisecondsUntilNext(from now: Instant) -> Int? {
         guard armedCount > 0 else { return nil }
         let tick = currentTick + UInt64(slotsUntilOccupied(after: currentTick))
         let start = tick * Self.tickNanoseconds

@@ -4,23 +4,23 @@
 ///
 /// An event can outlive its descriptor within one batch: the flow is closed by an earlier event of the
 /// batch and its slot, even its descriptor number, is in use again. The generation tells.
-package struct Token: Hashable, Sendable, BitwiseCopyable {
-    package let rawValue: UInt64
+public struct Token: Hashable, Sendable, BitwiseCopyable {
+    public let rawValue: UInt64
 
-    package init(rawValue: UInt64) {
+    public init(rawValue: UInt64) {
         self.rawValue = rawValue
     }
 
-    package init(kind: UInt8, generation: UInt32, index: Int) {
+    public init(kind: UInt8, generation: UInt32, index: Int) {
         assert(kind < 16)
         rawValue =
             UInt64(kind & 15) << 60 | UInt64(generation & Self.generationMask) << 32
             | UInt64(UInt32(truncatingIfNeeded: index))
     }
 
-    package static let generationMask: UInt32 = 0x0FFF_FFFF
+    public static let generationMask: UInt32 = 0x0FFF_FFFF
 
-    package var kind: UInt8 { UInt8(truncatingIfNeeded: rawValue >> 60) }
-    package var generation: UInt32 { UInt32(truncatingIfNeeded: rawValue >> 32) & Self.generationMask }
-    package var index: Int { Int(UInt32(truncatingIfNeeded: rawValue)) }
+    public var kind: UInt8 { UInt8(truncatingIfNeeded: rawValue >> 60) }
+    public var generation: UInt32 { UInt32(truncatingIfNeeded: rawValue >> 32) & Self.generationMask }
+    public var index: Int { Int(UInt32(truncatingIfNeeded: rawValue)) }
 }

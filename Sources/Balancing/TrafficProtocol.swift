@@ -1,7 +1,7 @@
 // The protocols of listeners and target groups, as ELBv2 spells them.
 
 /// ELBv2's ProtocolEnum, as far as Weir has it.
-package enum TrafficProtocol: String, Sendable, Hashable, CaseIterable {
+public enum TrafficProtocol: String, Sendable, Hashable, CaseIterable {
     case tcp = "TCP"
     case udp = "UDP"
     case tcpUDP = "TCP_UDP"
@@ -9,11 +9,11 @@ package enum TrafficProtocol: String, Sendable, Hashable, CaseIterable {
     case http = "HTTP"
     case https = "HTTPS"
 
-    package var carriesTCP: Bool { self != .udp }
-    package var carriesUDP: Bool { self == .udp || self == .tcpUDP }
+    public var carriesTCP: Bool { self != .udp }
+    public var carriesUDP: Bool { self == .udp || self == .tcpUDP }
 
     /// Network load balancers serve these; the rest belong to application load balancers.
-    package var isNetwork: Bool {
+    public var isNetwork: Bool {
         switch self {
         case .tcp, .udp, .tcpUDP, .tls: true
         case .http, .https: false
@@ -22,7 +22,7 @@ package enum TrafficProtocol: String, Sendable, Hashable, CaseIterable {
 }
 
 /// What a socket speaks: one TCP_UDP listener owns one of each.
-package enum Transport: UInt8, Sendable, Hashable, BitwiseCopyable {
+public enum Transport: UInt8, Sendable, Hashable, BitwiseCopyable {
     case tcp = 6
     case udp = 17
 }

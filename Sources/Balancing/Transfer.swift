@@ -8,13 +8,13 @@
 // Invariants: nothing is read while bytes are held, so a slow sink stops the source and at most one
 // read's worth waits here; a FIN passes on only after every byte before it.
 
-package struct Transfer: BitwiseCopyable, Sendable, Equatable {
-    package enum Method: UInt8, BitwiseCopyable, Sendable {
+public struct Transfer: BitwiseCopyable, Sendable, Equatable {
+    public enum Method: UInt8, BitwiseCopyable, Sendable {
         case copy
         case splice
     }
 
-    package enum Step: Equatable, Sendable {
+    public enum Step: Equatable, Sendable {
         /// Read into user memory, at most `Limits.copyByteCountMax`.
         case receive
         /// Move into the empty pipe, at most `Limits.pipeByteCountMax`.
@@ -31,7 +31,7 @@ package struct Transfer: BitwiseCopyable, Sendable, Equatable {
         case done
     }
 
-    package private(set) var method = Method.copy
+    public private(set) var method = Method.copy
     private var isSourceReadable = false
     private var isSinkWritable = false
     /// The source's peer has closed, so every byte before its end is in the socket.
@@ -44,35 +44,35 @@ package struct Transfer: BitwiseCopyable, Sendable, Equatable {
     /// A full read asks for splicing once the held bytes are gone: the method never changes under held bytes.
     private var wantsSplice = false
     /// Bytes read from the source that the sink has not taken yet.
-    package private(set) var heldByteCount: UInt32 = 0
+    public private(set) var heldByteCount: UInt32 = 0
     /// Bytes that the sink has taken.
-    package private(set) var byteCount: UInt64 = 0
+    public private(set) var byteCount: UInt64 = 0
 
-    package init() {}
+    public init() {}
 
     /// The end of the stream was read.
-    package var hasSourceEnded: Bool { isSourceEnded }
+    public var hasSourceEnded: Bool { isSourceEnded }
     /// The end of the stream was passed on, so this direction is over.
-    package var isDone: Bool { isSinkEnded }
+    public var isDone: Bool { isSinkEnded }
 
     // MARK: Readiness
 
-    package mutating func sourceBecameReadable() { isSourceReadable = true }
-    package mutating func sinkBecameWritable() { isSinkWritable = true }
+    public mutating func sourceBecameReadable() { isSourceReadable = true }
+    public mutating func sinkBecameWritable() { isSinkWritable = true }
 
-    package mutating func sourceIsClosing() {
+    public mutating func sourceIsClosing() {
         isSourceClosing = true
         isSourceReadable = true
     }
 
-    package mutating func sourceHasUrgentData() {
+    public mutating func sourceHasUrgentData() {
         hasUrgentMark = true
         isSourceReadable = true
     }
 
     // MARK: Steps
 
-    package var nextStep: Step {
+    public var nextStep: Step {
         if heldByteCount > 0 {
             guard isSinkWritable else { return .wait }
             return method == .copy ? .send : .spliceOut
@@ -85,7 +85,7 @@ package struct Transfer: BitwiseCopyable, Sendable, Equatable {
     // MARK: What came of them
 
     /// After `.receive` of at most `byteCountMax` bytes moved `count`.
-    package mutating func didReceive(_ count: Int, of byteCountMax: Int) {
+    public mutating func didReceive(_ count: Int, of byteCountMax: Int) {
         assert(method == .copy && heldByteCount == 0 && count > 0 && count <= byteCountMax)
         heldByteCount = UInt32(truncatingIfNeeded: count)
         wantsSplice = count == byteCountMax
@@ -98,7 +98,7 @@ package struct Transfer: BitwiseCopyable, Sendable, Equatable {
     }
 
     /// After `.spliceIn` moved `count`. A short splice does not prove the socket empty: only EAGAIN does.
-    package mutating func didSpliceIn(_ count: Int) {
+    public mutating func didSpliceIn(_ count: Int) {
         assert(method == .splice && heldByteCount == 0 && count > 0)
         heldByteCount = UInt32(truncatingIfNeeded: count)
         if count < Limits.copyByteCountMax / 2 {
@@ -109,20 +109,20 @@ package struct Transfer: BitwiseCopyable, Sendable, Equatable {
     }
 
     /// After `.receive`, or `.spliceIn` into an empty pipe, found nothing.
-    package mutating func sourceWouldBlock() {
+    public mutating func sourceWouldBlock() {
         assert(heldByteCount == 0)
         isSourceReadable = false
     }
 
     /// After `.receive` or `.spliceIn` found the end of the stream.
-    package mutating func sourceDidEnd() {
+    public mutating func sourceDidEnd() {
         assert(heldByteCount == 0)
         isSourceEnded = true
         isSourceReadable = false
     }
 
     /// After `.send` or `.spliceOut` moved `count`.
-    package mutating func didSend(_ count: Int) {
+    public mutating func didSend(_ count: Int) {
         assert(count > 0 && count <= heldByteCount)
         heldByteCount -= UInt32(truncatingIfNeeded: min(count, Int(heldByteCount)))
         byteCount &+= UInt64(truncatingIfNeeded: count)
@@ -132,19 +132,19 @@ package struct Transfer: BitwiseCopyable, Sendable, Equatable {
     }
 
     /// After `.send` or `.spliceOut` found the sink full.
-    package mutating func sinkWouldBlock() {
+    public mutating func sinkWouldBlock() {
         assert(heldByteCount > 0)
         isSinkWritable = false
     }
 
     /// After `.finish`.
-    package mutating func didFinish() {
+    public mutating func didFinish() {
         assert(isSourceEnded && heldByteCount == 0)
         isSinkEnded = true
     }
 
     /// No pipe is to be had: this read is copied.
-    package mutating func copyInstead() {
+    public mutating func copyInstead() {
         assert(heldByteCount == 0)
         method = .copy
         wantsSplice = false

@@ -4,30 +4,30 @@ import Balancing
 import CLinux
 
 /// One received datagram, or several of equal size that the kernel joined.
-package struct ReceivedDatagram: Sendable, BitwiseCopyable {
+public struct ReceivedDatagram: Sendable, BitwiseCopyable {
     /// Nil on a connected socket whose kernel names no sender.
-    package let peer: Endpoint?
+    public let peer: Endpoint?
     /// The address it was sent to, port zero.
-    package let local: Endpoint?
-    package let byteCount: Int
+    public let local: Endpoint?
+    public let byteCount: Int
     /// The size of each joined datagram but the last; zero for a single one.
-    package let segmentByteCount: Int
-    package let isTruncated: Bool
+    public let segmentByteCount: Int
+    public let isTruncated: Bool
 
     /// How many datagrams were joined.
-    package var count: Int {
+    public var count: Int {
         segmentByteCount == 0 ? 1 : (byteCount + segmentByteCount - 1) / segmentByteCount
     }
 }
 
 /// Neighbouring datagrams of a batch that leave as one message.
-package struct DatagramRun: Sendable, BitwiseCopyable {
-    package var first: Int
-    package var count: Int
+public struct DatagramRun: Sendable, BitwiseCopyable {
+    public var first: Int
+    public var count: Int
     /// Zero when the run is one plain datagram.
-    package var segmentByteCount: Int
+    public var segmentByteCount: Int
 
-    package init(first: Int, count: Int, segmentByteCount: Int) {
+    public init(first: Int, count: Int, segmentByteCount: Int) {
         self.first = first
         self.count = count
         self.segmentByteCount = segmentByteCount
@@ -36,14 +36,14 @@ package struct DatagramRun: Sendable, BitwiseCopyable {
 
 /// Buffers and headers for up to 32 datagrams, made once per worker and used for every direction in turn.
 @safe
-package struct DatagramBatch: ~Copyable {
+public struct DatagramBatch: ~Copyable {
     private let batch: OpaquePointer
     private let datagrams: UnsafeMutablePointer<weir_datagram>
     private let runs: UnsafeMutablePointer<weir_datagram_run>
-    package let capacity: Int
-    package private(set) var count = 0
+    public let capacity: Int
+    public private(set) var count = 0
 
-    package init(capacity: Int) throws(SystemCallError) {
+    public init(capacity: Int) throws(SystemCallError) {
         self.capacity = capacity
         guard let batch = unsafe weir_datagram_batch_create(UInt32(capacity)) else {
             throw SystemCallError("mmap", .noMemory)
@@ -62,7 +62,7 @@ package struct DatagramBatch: ~Copyable {
     }
 
     /// Fills the batch from a socket. `moved` gives the count of received messages.
-    package mutating func receive(from socket: Descriptor, countMax: Int) -> IOOutcome {
+    public mutating func receive(from socket: Descriptor, countMax: Int) -> IOOutcome {
         count = 0
         let result = unsafe weir_datagram_batch_receive(
             batch, socket.rawValue, datagrams, UInt32(min(countMax, capacity)))
@@ -74,7 +74,7 @@ package struct DatagramBatch: ~Copyable {
         return result == 0 ? .wouldBlock : .moved(count)
     }
 
-    package subscript(index: Int) -> ReceivedDatagram {
+    public subscript(index: Int) -> ReceivedDatagram {
         precondition(index >= 0 && index < count)
         let datagram = unsafe datagrams[index]
         return ReceivedDatagram(
@@ -83,7 +83,7 @@ package struct DatagramBatch: ~Copyable {
     }
 
     /// Sends `runCount` runs that `setRun` has laid down; `moved` gives how many were taken.
-    package func send(
+    public func send(
         runs runRange: Range<Int>, on socket: Descriptor, to: Endpoint?, from: Endpoint?
     ) -> IOOutcome {
         precondition(runRange.lowerBound >= 0 && runRange.upperBound <= capacity)
@@ -97,7 +97,7 @@ package struct DatagramBatch: ~Copyable {
     }
 
     /// Sends each piece of one run by itself, where the path refuses segmentation; `moved` counts datagrams.
-    package func sendSingly(
+    public func sendSingly(
         run: Int, on socket: Descriptor, to: Endpoint?, from: Endpoint?
     ) -> IOOutcome {
         precondition(run >= 0 && run < capacity)
@@ -110,7 +110,7 @@ package struct DatagramBatch: ~Copyable {
     }
 
     /// Lays down a run at `index`; the C side refuses ranges outside of the batch.
-    package func setRun(_ run: DatagramRun, at index: Int) {
+    public func setRun(_ run: DatagramRun, at index: Int) {
         precondition(index >= 0 && index < capacity && run.first >= 0 && run.count > 0)
         precondition(run.first + run.count <= count)
         unsafe runs[index] = weir_datagram_run(
@@ -118,7 +118,7 @@ package struct DatagramBatch: ~Copyable {
             segment_byte_count: UInt32(run.segmentByteCount))
     }
 
-    package func run(at index: Int) -> DatagramRun {
+    public func run(at index: Int) -> DatagramRun {
         precondition(index >= 0 && index < capacity)
         let run = unsafe runs[index]
         return DatagramRun(

@@ -6,32 +6,32 @@ import CLinux
 /// Names an open file without owning it: trivial, so that it can stand in a flow's slot.
 ///
 /// Whoever holds the slot closes it, exactly once.
-package struct Descriptor: Hashable, Sendable, BitwiseCopyable {
-    package let rawValue: Int32
+public struct Descriptor: Hashable, Sendable, BitwiseCopyable {
+    public let rawValue: Int32
 
-    package init(rawValue: Int32) {
+    public init(rawValue: Int32) {
         self.rawValue = rawValue
     }
 
-    package static let none = Descriptor(rawValue: -1)
-    package var isOpen: Bool { rawValue >= 0 }
+    public static let none = Descriptor(rawValue: -1)
+    public var isOpen: Bool { rawValue >= 0 }
 
     /// close(2). Its result is ignored: on Linux the descriptor is gone whatever it says.
-    package func close() {
+    public func close() {
         _ = weir_close(rawValue)
     }
 
     /// Closes a TCP socket with a reset instead of a FIN; see socket(7), SO_LINGER.
-    package func closeWithReset() {
+    public func closeWithReset() {
         _ = weir_close_with_reset(rawValue)
     }
 }
 
 /// Owns an open file and closes it at the end of its life.
-package struct OwnedDescriptor: ~Copyable, Sendable {
-    package let descriptor: Descriptor
+public struct OwnedDescriptor: ~Copyable, Sendable {
+    public let descriptor: Descriptor
 
-    package init(_ descriptor: Descriptor) {
+    public init(_ descriptor: Descriptor) {
         self.descriptor = descriptor
     }
 
@@ -40,7 +40,7 @@ package struct OwnedDescriptor: ~Copyable, Sendable {
     }
 
     /// Hands the open file to the caller, who closes it from now on.
-    package consuming func release() -> Descriptor {
+    public consuming func release() -> Descriptor {
         let descriptor = descriptor
         discard self
         return descriptor
@@ -50,14 +50,14 @@ package struct OwnedDescriptor: ~Copyable, Sendable {
 // MARK: - Conversions
 
 extension weir_endpoint {
-    package init(_ endpoint: Endpoint) {
+    public init(_ endpoint: Endpoint) {
         self.init(
             high: endpoint.address.high, low: endpoint.address.low, port: endpoint.port,
             family: endpoint.address.family.rawValue)
     }
 
     /// Nil when the kernel gave no address.
-    package var endpoint: Endpoint? {
+    public var endpoint: Endpoint? {
         switch family {
         case 4: Endpoint(address: IPAddress(v4: UInt32(truncatingIfNeeded: low)), port: port)
         case 6: Endpoint(address: IPAddress(v6High: high, v6Low: low), port: port)

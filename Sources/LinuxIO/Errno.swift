@@ -3,45 +3,45 @@
 import CLinux
 
 /// An error number of the system; see errno(3).
-package struct Errno: Error, Hashable, Sendable, BitwiseCopyable {
-    package let rawValue: Int32
+public struct Errno: Error, Hashable, Sendable, BitwiseCopyable {
+    public let rawValue: Int32
 
-    package init(_ rawValue: Int32) {
+    public init(_ rawValue: Int32) {
         self.rawValue = rawValue
     }
 
-    package static let wouldBlock = Errno(11)
-    package static let tooManyOpenFiles = Errno(24)
-    package static let tooManyOpenFilesInSystem = Errno(23)
-    package static let noMemory = Errno(12)
-    package static let noBufferSpace = Errno(105)
-    package static let inProgress = Errno(115)
-    package static let connectionReset = Errno(104)
-    package static let brokenPipe = Errno(32)
-    package static let connectionRefused = Errno(111)
-    package static let timedOut = Errno(110)
-    package static let hostUnreachable = Errno(113)
-    package static let networkUnreachable = Errno(101)
-    package static let addressInUse = Errno(98)
-    package static let addressNotAvailable = Errno(99)
-    package static let permissionDenied = Errno(13)
-    package static let notPermitted = Errno(1)
-    package static let invalidArgument = Errno(22)
-    package static let messageTooLong = Errno(90)
-    package static let inputOutput = Errno(5)
-    package static let noEntry = Errno(2)
+    public static let wouldBlock = Errno(11)
+    public static let tooManyOpenFiles = Errno(24)
+    public static let tooManyOpenFilesInSystem = Errno(23)
+    public static let noMemory = Errno(12)
+    public static let noBufferSpace = Errno(105)
+    public static let inProgress = Errno(115)
+    public static let connectionReset = Errno(104)
+    public static let brokenPipe = Errno(32)
+    public static let connectionRefused = Errno(111)
+    public static let timedOut = Errno(110)
+    public static let hostUnreachable = Errno(113)
+    public static let networkUnreachable = Errno(101)
+    public static let addressInUse = Errno(98)
+    public static let addressNotAvailable = Errno(99)
+    public static let permissionDenied = Errno(13)
+    public static let notPermitted = Errno(1)
+    public static let invalidArgument = Errno(22)
+    public static let messageTooLong = Errno(90)
+    public static let inputOutput = Errno(5)
+    public static let noEntry = Errno(2)
 
     /// Out of descriptors, memory or buffers: passing weather, on which new flows are shed.
-    package var isExhaustion: Bool {
+    public var isExhaustion: Bool {
         self == .tooManyOpenFiles || self == .tooManyOpenFilesInSystem || self == .noMemory
             || self == .noBufferSpace
     }
 
     /// The symbolic name, such as `EACCES`.
-    package var name: String { unsafe String(cString: weir_error_name(rawValue)) }
+    public var name: String { unsafe String(cString: weir_error_name(rawValue)) }
 
     /// The system's sentence, such as `Permission denied`.
-    package var text: String {
+    public var text: String {
         var buffer = [CChar](repeating: 0, count: 128)
         unsafe buffer.withUnsafeMutableBufferPointer { pointer in
             // A non-empty array always has a base address.
@@ -54,20 +54,20 @@ package struct Errno: Error, Hashable, Sendable, BitwiseCopyable {
 }
 
 extension Errno: CustomStringConvertible {
-    package var description: String { "\(text) (\(name))" }
+    public var description: String { "\(text) (\(name))" }
 }
 
 /// A call that failed where nothing but giving up is left.
-package struct SystemCallError: Error, Sendable, CustomStringConvertible {
-    package let call: String
-    package let errno: Errno
+public struct SystemCallError: Error, Sendable, CustomStringConvertible {
+    public let call: String
+    public let errno: Errno
 
-    package init(_ call: String, _ errno: Errno) {
+    public init(_ call: String, _ errno: Errno) {
         self.call = call
         self.errno = errno
     }
 
-    package var description: String { "\(call): \(errno)" }
+    public var description: String { "\(call): \(errno)" }
 }
 
 /// Turns `-errno` into a thrown error, for calls off the data path.

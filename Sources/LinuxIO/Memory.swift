@@ -4,12 +4,12 @@ import CLinux
 
 /// A fixed region of zeroed bytes, page by page; see mmap(2), MAP_NORESERVE.
 @safe
-package struct ByteRegion: ~Copyable {
+public struct ByteRegion: ~Copyable {
     // Alive and of `byteCount` bytes from init to deinit; lent to system calls with checked ranges only.
     let base: UnsafeMutableRawPointer
-    package let byteCount: Int
+    public let byteCount: Int
 
-    package init(byteCount: Int) {
+    public init(byteCount: Int) {
         self.byteCount = byteCount
         unsafe base = mapOrStop(byteCount)
     }
@@ -19,13 +19,13 @@ package struct ByteRegion: ~Copyable {
     }
 
     /// Copies within the region; the ranges may overlap.
-    package func copy(from source: Int, to destination: Int, byteCount count: Int) {
+    public func copy(from source: Int, to destination: Int, byteCount count: Int) {
         precondition(source >= 0 && destination >= 0 && count >= 0)
         precondition(source <= byteCount - count && destination <= byteCount - count)
         unsafe (base + destination).copyMemory(from: base + source, byteCount: count)
     }
 
-    package func copy(
+    public func copy(
         from other: borrowing ByteRegion, at source: Int, to destination: Int, byteCount count: Int
     ) {
         precondition(source >= 0 && destination >= 0 && count >= 0)
@@ -34,7 +34,7 @@ package struct ByteRegion: ~Copyable {
     }
 
     /// Gives whole pages back to the system; they read as zero afterwards.
-    package func discard(at offset: Int, byteCount count: Int) {
+    public func discard(at offset: Int, byteCount count: Int) {
         precondition(offset >= 0 && count >= 0 && offset <= byteCount - count)
         unsafe weir_discard(base + offset, count)
     }
@@ -44,13 +44,13 @@ package struct ByteRegion: ~Copyable {
 ///
 /// Untouched elements cost no memory and read as zero bytes, so `Element` must be valid when all zero.
 @safe
-package struct MappedSlab<Element: BitwiseCopyable>: ~Copyable {
+public struct MappedSlab<Element: BitwiseCopyable>: ~Copyable {
     // Inlined into its users: it stands on the path of every event.
     @usableFromInline
     let base: UnsafeMutablePointer<Element>
-    package let count: Int
+    public let count: Int
 
-    package init(count: Int, of type: Element.Type = Element.self) {
+    public init(count: Int, of type: Element.Type = Element.self) {
         self.count = count
         let pages = unsafe mapOrStop(max(1, count) * MemoryLayout<Element>.stride)
         unsafe base = pages.bindMemory(to: Element.self, capacity: count)
@@ -61,7 +61,7 @@ package struct MappedSlab<Element: BitwiseCopyable>: ~Copyable {
     }
 
     @inlinable
-    package subscript(index: Int) -> Element {
+    public subscript(index: Int) -> Element {
         @inline(__always)
         unsafeAddress {
             precondition(index >= 0 && index < count, "slot index out of the slab")
@@ -77,14 +77,14 @@ package struct MappedSlab<Element: BitwiseCopyable>: ~Copyable {
 
 /// Counters with one writing thread and any number of readers, without locks; see Counters.swift for their names.
 @safe
-package final class CounterTable: @unchecked Sendable {
+public final class CounterTable: @unchecked Sendable {
     // Sendable: one thread writes, others load; every access is a relaxed atomic of a word that never moves.
     @usableFromInline
     let base: UnsafeMutablePointer<UInt64>
-    package let rowCount: Int
-    package let columnCount: Int
+    public let rowCount: Int
+    public let columnCount: Int
 
-    package init(rowCount: Int, columnCount: Int) {
+    public init(rowCount: Int, columnCount: Int) {
         self.rowCount = rowCount
         self.columnCount = columnCount
         let pages = unsafe mapOrStop(rowCount * columnCount * MemoryLayout<UInt64>.stride)
@@ -97,19 +97,19 @@ package final class CounterTable: @unchecked Sendable {
 
     /// Writer only. A negative `amount` takes back.
     @inlinable @inline(__always)
-    package func add(_ amount: Int, row: Int, column: Int) {
+    public func add(_ amount: Int, row: Int, column: Int) {
         precondition(row >= 0 && row < rowCount && column >= 0 && column < columnCount)
         unsafe weir_add(base + row * columnCount + column, UInt64(bitPattern: Int64(amount)))
     }
 
     /// Writer only.
-    package func set(_ value: UInt64, row: Int, column: Int) {
+    public func set(_ value: UInt64, row: Int, column: Int) {
         precondition(row >= 0 && row < rowCount && column >= 0 && column < columnCount)
         unsafe weir_store(base + row * columnCount + column, value)
     }
 
     @inlinable
-    package func load(row: Int, column: Int) -> UInt64 {
+    public func load(row: Int, column: Int) -> UInt64 {
         precondition(row >= 0 && row < rowCount && column >= 0 && column < columnCount)
         return unsafe weir_load(base + row * columnCount + column)
     }

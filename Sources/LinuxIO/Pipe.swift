@@ -4,18 +4,18 @@ import Balancing
 import CLinux
 
 /// Both ends of a pipe, by name. Trivial: the pool that made it closes it.
-package struct Pipe: Sendable, BitwiseCopyable {
-    package let readEnd: Descriptor
-    package let writeEnd: Descriptor
+public struct Pipe: Sendable, BitwiseCopyable {
+    public let readEnd: Descriptor
+    public let writeEnd: Descriptor
 }
 
 /// A worker's stock of empty pipes: making one costs about 10 µs, borrowing one nothing.
-package struct PipePool: ~Copyable {
+public struct PipePool: ~Copyable {
     private var idle: [Pipe] = []
-    package private(set) var openCount = 0
+    public private(set) var openCount = 0
     private let idleCountMax: Int
 
-    package init(idleCountMax: Int) {
+    public init(idleCountMax: Int) {
         self.idleCountMax = idleCountMax
         idle.reserveCapacity(idleCountMax)
     }
@@ -28,7 +28,7 @@ package struct PipePool: ~Copyable {
     }
 
     /// An empty pipe; nil when the system has no descriptor for one, on which the caller copies instead.
-    package mutating func borrow() -> Pipe? {
+    public mutating func borrow() -> Pipe? {
         if let pipe = idle.popLast() { return pipe }
         var readEnd: Int32 = -1
         var writeEnd: Int32 = -1
@@ -38,7 +38,7 @@ package struct PipePool: ~Copyable {
     }
 
     /// Takes back a pipe that holds no byte.
-    package mutating func giveBack(_ pipe: Pipe) {
+    public mutating func giveBack(_ pipe: Pipe) {
         if idle.count < idleCountMax {
             idle.append(pipe)
         } else {
@@ -47,7 +47,7 @@ package struct PipePool: ~Copyable {
     }
 
     /// Closes a pipe, and with it whatever it holds.
-    package mutating func discard(_ pipe: Pipe) {
+    public mutating func discard(_ pipe: Pipe) {
         pipe.readEnd.close()
         pipe.writeEnd.close()
         openCount -= 1

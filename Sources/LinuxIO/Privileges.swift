@@ -8,13 +8,13 @@ import CLinux
 import Glibc
 
 /// Who a process becomes.
-package struct UserIdentity: Sendable, Equatable {
-    package let name: String
-    package let uid: UInt32
-    package let gid: UInt32
+public struct UserIdentity: Sendable, Equatable {
+    public let name: String
+    public let uid: UInt32
+    public let gid: UInt32
 
     /// Reads `USER` or `USER:GROUP` from the system's databases; nil when either is unknown.
-    package init?(_ text: String) {
+    public init?(_ text: String) {
         let parts = text.split(separator: ":", maxSplits: 1).map(String.init)
         guard let user = parts.first else { return nil }
         var uid: UInt32 = 0
@@ -29,13 +29,13 @@ package struct UserIdentity: Sendable, Equatable {
     }
 
     /// The user of this process.
-    package static var currentUID: UInt32 { geteuid() }
+    public static var currentUID: UInt32 { geteuid() }
 }
 
-package enum Privileges {
+public enum Privileges {
     /// Keeps CAP_NET_BIND_SERVICE where the process has it, drops every other capability for good, forbids
     /// gaining new ones (no_new_privs), and becomes `user` when given.
-    package static func reduce(becoming user: UserIdentity?) throws(SystemCallError) {
+    public static func reduce(becoming user: UserIdentity?) throws(SystemCallError) {
         let canBindLowPorts = isPermitted(CAP_NET_BIND_SERVICE)
         // Without CAP_SETPCAP the bounding set stays, which no_new_privs makes harmless.
         for capability in 0...63 where capability != CAP_NET_BIND_SERVICE {

@@ -7,12 +7,12 @@ import Glibc
 
 extension Instant {
     /// clock_gettime(2), CLOCK_MONOTONIC: unmoved by steps of the wall clock.
-    package static var now: Instant { Instant(nanoseconds: weir_monotonic_nanoseconds()) }
+    public static var now: Instant { Instant(nanoseconds: weir_monotonic_nanoseconds()) }
 }
 
-package enum Machine {
+public enum Machine {
     /// The processors this process may use, as `taskset` or a container chose; see sched_getaffinity(2).
-    package static func allowedProcessors() -> [Int] {
+    public static func allowedProcessors() -> [Int] {
         var processors = [Int32](repeating: 0, count: 8192)
         let found = unsafe processors.withUnsafeMutableBufferPointer { pointer in
             unsafe weir_affinity(pointer.baseAddress, Int32(pointer.count))
@@ -22,7 +22,7 @@ package enum Machine {
     }
 
     /// A secret for hashes, from getrandom(2).
-    package static func randomSeed() throws(SystemCallError) -> HashSeed {
+    public static func randomSeed() throws(SystemCallError) -> HashSeed {
         var words: (UInt64, UInt64) = (0, 0)
         let result = unsafe weir_random(&words, MemoryLayout.size(ofValue: words))
         _ = try check(result, "getrandom")
@@ -30,14 +30,14 @@ package enum Machine {
     }
 
     /// A writer to a closed pipe or socket gets EPIPE instead of dying; see signal(7).
-    package static func ignoreBrokenPipes() {
+    public static func ignoreBrokenPipes() {
         _ = weir_ignore_sigpipe()
     }
 
     /// Raises the soft limit to what is wanted, as far as the hard limit lets it; returns what is in force.
     ///
     /// Tries the hard limit too, which needs CAP_SYS_RESOURCE; see getrlimit(2), RLIMIT_NOFILE.
-    package static func raiseDescriptorLimit(to wanted: UInt64) -> UInt64 {
+    public static func raiseDescriptorLimit(to wanted: UInt64) -> UInt64 {
         var soft: UInt64 = 0
         var hard: UInt64 = 0
         guard unsafe weir_descriptor_limit(&soft, &hard) == 0 else { return 1024 }
@@ -48,7 +48,7 @@ package enum Machine {
     }
 
     /// How many ephemeral ports one source address has towards one target.
-    package static func ephemeralPortCount() -> Int {
+    public static func ephemeralPortCount() -> Int {
         let fallback = 28_232
         guard let text = readSmallFile("/proc/sys/net/ipv4/ip_local_port_range") else { return fallback }
         let bounds = text.split(whereSeparator: { $0 == " " || $0 == "\t" || $0 == "\n" }).compactMap {
@@ -58,7 +58,7 @@ package enum Machine {
     }
 
     /// The first 4 KiB of a file such as those of /proc; nil when it cannot be read.
-    package static func readSmallFile(_ path: String) -> String? {
+    public static func readSmallFile(_ path: String) -> String? {
         let raw = unsafe open(path, O_RDONLY | O_CLOEXEC)
         guard raw >= 0 else { return nil }
         let file = OwnedDescriptor(Descriptor(rawValue: raw))

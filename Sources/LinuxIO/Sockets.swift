@@ -4,7 +4,7 @@ import Balancing
 import CLinux
 
 /// What came of one attempt to accept.
-package enum AcceptOutcome: Sendable {
+public enum AcceptOutcome: Sendable {
     case accepted(Descriptor, client: Endpoint)
     case wouldBlock
     /// This connection is lost (it was reset while queued, or a firewall refused it); others may wait.
@@ -15,7 +15,7 @@ package enum AcceptOutcome: Sendable {
 }
 
 /// What came of one attempt to move bytes.
-package enum IOOutcome: Sendable {
+public enum IOOutcome: Sendable {
     /// At least one byte.
     case moved(Int)
     case wouldBlock
@@ -27,7 +27,7 @@ extension Descriptor {
     // MARK: Opening
 
     /// socket(2), non-blocking and close-on-exec.
-    package static func socket(
+    public static func socket(
         _ transport: Transport, _ family: IPAddress.Family
     ) throws(Errno) -> Descriptor {
         let result = weir_socket(Int32(family.rawValue), transport == .udp)
@@ -36,24 +36,24 @@ extension Descriptor {
     }
 
     /// bind(2); nil when done.
-    package func bind(to endpoint: Endpoint) -> Errno? {
+    public func bind(to endpoint: Endpoint) -> Errno? {
         var address = weir_endpoint(endpoint)
         return failure(unsafe weir_bind(rawValue, &address))
     }
 
     /// listen(2); nil when done.
-    package func listen(backlog: Int32) -> Errno? {
+    public func listen(backlog: Int32) -> Errno? {
         failure(weir_listen(rawValue, backlog))
     }
 
     /// connect(2); nil when connected at once, `.inProgress` as a rule for TCP.
-    package func connect(to endpoint: Endpoint) -> Errno? {
+    public func connect(to endpoint: Endpoint) -> Errno? {
         var address = weir_endpoint(endpoint)
         return failure(unsafe weir_connect(rawValue, &address))
     }
 
     /// accept4(2).
-    package func accept() -> AcceptOutcome {
+    public func accept() -> AcceptOutcome {
         var peer = weir_endpoint()
         let result = unsafe weir_accept(rawValue, &peer)
         if result >= 0 {
@@ -76,7 +76,7 @@ extension Descriptor {
     }
 
     /// getsockname(2); nil when the kernel refuses.
-    package func localEndpoint() -> Endpoint? {
+    public func localEndpoint() -> Endpoint? {
         var address = weir_endpoint()
         guard unsafe weir_local_endpoint(rawValue, &address) == 0 else { return nil }
         return address.endpoint
@@ -86,17 +86,17 @@ extension Descriptor {
 
     /// setsockopt(2) for options that are whole numbers or switches; nil when done.
     @discardableResult
-    package func set(_ option: SocketOption, to value: Int32 = 1) -> Errno? {
+    public func set(_ option: SocketOption, to value: Int32 = 1) -> Errno? {
         failure(weir_set_option(rawValue, option.code, value))
     }
 
     /// Chooses the congestion control algorithm; see tcp(7), TCP_CONGESTION. Nil when done.
-    package func setCongestionControl(_ name: String) -> Errno? {
+    public func setCongestionControl(_ name: String) -> Errno? {
         failure(unsafe weir_set_congestion_control(rawValue, name))
     }
 
     /// Takes the pending error, which is then gone; see socket(7), SO_ERROR.
-    package func takeError() -> Errno? {
+    public func takeError() -> Errno? {
         let error = weir_take_socket_error(rawValue)
         return error == 0 ? nil : Errno(error)
     }
@@ -104,7 +104,7 @@ extension Descriptor {
     // MARK: Moving bytes
 
     /// recv(2) into the front of `region`, at most `byteCountMax` bytes.
-    package func receive(into region: borrowing ByteRegion, at offset: Int = 0, byteCountMax: Int)
+    public func receive(into region: borrowing ByteRegion, at offset: Int = 0, byteCountMax: Int)
         -> IOOutcome
     {
         precondition(offset >= 0 && byteCountMax >= 0 && byteCountMax <= region.byteCount - offset)
@@ -112,13 +112,13 @@ extension Descriptor {
     }
 
     /// send(2) of `byteCount` bytes of `region` from `offset` on, without SIGPIPE.
-    package func send(from region: borrowing ByteRegion, at offset: Int, byteCount: Int) -> IOOutcome {
+    public func send(from region: borrowing ByteRegion, at offset: Int, byteCount: Int) -> IOOutcome {
         precondition(offset >= 0 && byteCount >= 0 && byteCount <= region.byteCount - offset)
         return unsafe outcome(weir_send(rawValue, region.base + offset, byteCount), zero: .wouldBlock)
     }
 
     /// recv(2) for small control traffic such as probes.
-    package func receive(byteCountMax: Int, into bytes: inout [UInt8]) -> IOOutcome {
+    public func receive(byteCountMax: Int, into bytes: inout [UInt8]) -> IOOutcome {
         var buffer = [UInt8](repeating: 0, count: byteCountMax)
         let result = unsafe buffer.withUnsafeMutableBytes { pointer in
             unsafe weir_receive(rawValue, pointer.baseAddress, pointer.count)
@@ -128,7 +128,7 @@ extension Descriptor {
     }
 
     /// send(2) for small control traffic such as probes. An empty datagram counts as moved.
-    package func send(_ bytes: ArraySlice<UInt8>) -> IOOutcome {
+    public func send(_ bytes: ArraySlice<UInt8>) -> IOOutcome {
         let result = unsafe bytes.withUnsafeBytes { pointer in
             unsafe weir_send(rawValue, pointer.baseAddress, pointer.count)
         }
@@ -136,12 +136,12 @@ extension Descriptor {
     }
 
     /// shutdown(2) of the writing half: a FIN after all that was sent. Nil when done.
-    package func shutdownWrite() -> Errno? {
+    public func shutdownWrite() -> Errno? {
         failure(weir_shutdown_write(rawValue))
     }
 
     /// splice(2) from a socket into a pipe or back.
-    package func splice(to sink: Descriptor, byteCountMax: Int) -> IOOutcome {
+    public func splice(to sink: Descriptor, byteCountMax: Int) -> IOOutcome {
         outcome(weir_splice(rawValue, sink.rawValue, byteCountMax), zero: .endOfStream)
     }
 
@@ -158,7 +158,7 @@ extension Descriptor {
 }
 
 /// The socket options that Weir uses; see socket(7), tcp(7), ip(7), ipv6(7), udp(7).
-package enum SocketOption: Sendable {
+public enum SocketOption: Sendable {
     case noDelay
     case keepAlive
     case keepAliveIdleSeconds

@@ -5,7 +5,7 @@ import Glibc
 
 /// A POSIX thread that runs one closure to its end.
 @safe
-package final class DataPlaneThread: @unchecked Sendable {
+public final class DataPlaneThread: @unchecked Sendable {
     // Sendable: `handle` is written once in init, before anyone else can see this object.
     private let handle: pthread_t
 
@@ -15,7 +15,7 @@ package final class DataPlaneThread: @unchecked Sendable {
     ///   - name: At most 15 bytes are shown by `top -H` and `ps`.
     ///   - processor: Pins the thread; nil leaves it to the scheduler. A refused pin is no error, since the
     ///     affinity of a container can change under us.
-    package init(
+    public init(
         name: String, processor: Int?, _ body: @escaping @Sendable () -> Void
     ) throws(SystemCallError) {
         let context = ThreadContext(name: String(name.prefix(15)), processor: processor, body: body)
@@ -40,7 +40,7 @@ package final class DataPlaneThread: @unchecked Sendable {
     }
 
     /// Waits for the thread's end. Call at most once.
-    package func join() {
+    public func join() {
         _ = pthread_join(handle, nil)
     }
 }

@@ -8,16 +8,16 @@ import LinuxIO
 import Synchronization
 
 /// Messages for one reactor, in the order of posting.
-package final class Mailbox<Message: Sendable>: Sendable {
+public final class Mailbox<Message: Sendable>: Sendable {
     private let messages = Mutex<[Message]>([])
     let wakeup: Wakeup
 
-    package init() throws(SystemCallError) {
+    public init() throws(SystemCallError) {
         wakeup = try Wakeup()
     }
 
     /// Adds a message and wakes the owner. Any thread.
-    package func post(_ message: Message) {
+    public func post(_ message: Message) {
         let isFirst = messages.withLock { messages in
             messages.append(message)
             return messages.count == 1

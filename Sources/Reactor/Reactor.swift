@@ -7,7 +7,7 @@ import Balancing
 import LinuxIO
 
 /// What a thread does with the events of its turns. A worker of network mode is one, the prober another.
-package protocol TurnHandler: ~Copyable, SendableMetatype {
+public protocol TurnHandler: ~Copyable, SendableMetatype {
     associatedtype Message: Sendable
 
     /// An event of a descriptor that the handler registered.
@@ -23,14 +23,14 @@ package protocol TurnHandler: ~Copyable, SendableMetatype {
     var isFinished: Bool { get }
 }
 
-package struct Reactor<Message: Sendable>: ~Copyable {
+public struct Reactor<Message: Sendable>: ~Copyable {
     /// Kind 0 is the mailbox's; handlers use 1–15.
     private static var mailboxToken: Token { Token(kind: 0, generation: 0, index: 0) }
 
     private let epoll: Epoll
     private let mailbox: Mailbox<Message>
 
-    package init(mailbox: Mailbox<Message>) throws(SystemCallError) {
+    public init(mailbox: Mailbox<Message>) throws(SystemCallError) {
         let epoll = try Epoll(eventCountMax: Limits.eventsPerTurnMax)
         // Level-triggered: a message posted while the mailbox is emptied is seen in the next turn.
         if let errno = epoll.handle.add(
@@ -43,10 +43,10 @@ package struct Reactor<Message: Sendable>: ~Copyable {
     }
 
     /// Where handlers register their descriptors.
-    package var registrations: EpollHandle { epoll.handle }
+    public var registrations: EpollHandle { epoll.handle }
 
     /// Turns until the handler is finished. Ends with the errno only if epoll itself fails.
-    package func run<Handler: TurnHandler & ~Copyable>(
+    public func run<Handler: TurnHandler & ~Copyable>(
         _ handler: inout Handler
     ) -> Errno? where Handler.Message == Message {
         var waitMilliseconds: Int? = 0

@@ -3,13 +3,13 @@
 import LinuxIO
 import Synchronization
 
-package enum ReactorThread {
+public enum ReactorThread {
     /// Starts a thread that turns `reactor` for `handler` until the handler is finished.
     ///
     /// - Parameters:
     ///   - processor: Pins the thread; nil leaves it to the scheduler.
     ///   - onStart: Runs first on the new thread; tests enter it into their fault plans.
-    package static func start<Handler: TurnHandler & ~Copyable>(
+    public static func start<Handler: TurnHandler & ~Copyable>(
         name: String, processor: Int?, reactor: consuming sending Reactor<Handler.Message>,
         handler: consuming sending Handler, onStart: @escaping @Sendable () -> Void = {}
     ) throws(SystemCallError) -> DataPlaneThread {
