@@ -110,11 +110,12 @@ let package = Package(
             swiftSettings: control),
 
         // Tests. Those of the data plane depend on no server package, so that the inner loop stays short.
+        .target(name: "CAllocationCount", path: "Tests/CAllocationCount"),
         .testTarget(name: "BalancingTests", dependencies: ["Balancing", "HTTPCore"], swiftSettings: tests),
         .testTarget(
             name: "LinuxIOTests", dependencies: ["CLinux", "LinuxIO", "Reactor"], swiftSettings: tests),
         .testTarget(
-            name: "NetworkModeTests", dependencies: ["CLinux", "LinuxIO", "NetworkMode", "Reactor"],
+            name: "NetworkModeTests", dependencies: ["CAllocationCount", "CLinux", "LinuxIO", "NetworkMode", "Reactor"],
             swiftSettings: tests),
         .testTarget(
             name: "HealthCheckingTests", dependencies: ["HTTPCore", "HealthChecking", "LinuxIO", "Reactor"],

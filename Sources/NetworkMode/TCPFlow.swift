@@ -26,7 +26,10 @@ struct TCPFlow: BitwiseCopyable {
     var isQueued = false
     /// Memory was short; the timer tries again.
     var isStalled = false
+    /// Keepalive is on towards the target.
     var isKeptAlive = false
+    /// TCP_NODELAY is on towards the target.
+    var isPrompt = false
     /// Our FIN towards the target went first, so its port stays in TIME_WAIT after the end.
     var closesTargetFirst = false
     /// Zero for the kernel's choice, else one more than the index of the source address.

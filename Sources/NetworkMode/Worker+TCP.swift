@@ -220,7 +220,8 @@ extension Worker {
     mutating func runQueuedFlows(at now: Instant) {
         guard !runQueue.isEmpty else { return }
         swap(&runQueue, &runQueueInWork)
-        for token in runQueueInWork {
+        for position in 0..<runQueueInWork.count {
+            let token = runQueueInWork[position]
             let slot = token.index
             guard flows[slot].generation == token.generation, flows[slot].phase == .established
             else { continue }
@@ -285,6 +286,7 @@ extension Worker {
                 case .failed: ending = isUp ? .clientReset : .targetReset
                 }
             case .send, .spliceOut:
+                if isUp, lane.transfer.byteCount > 0 { sendPromptly(slot) }
                 switch send(lane, scratchOffset, to: sink) {
                 case .moved(let count):
                     lane.transfer.didSend(count)
@@ -319,6 +321,14 @@ extension Worker {
             flows[slot].lastActivityAt = now
         }
         return ending
+    }
+
+    /// Turns Nagle's algorithm off towards the target before a second write: it never holds back a first one,
+    /// so that a flow of one request never pays for the call. The client side inherits it from the listener.
+    private mutating func sendPromptly(_ slot: Int) {
+        guard !flows[slot].isPrompt else { return }
+        flows[slot].isPrompt = true
+        flows[slot].target.set(.noDelay)
     }
 
     /// Sends held bytes from wherever they are: the pipe, the stash, or this pump's scratch memory.

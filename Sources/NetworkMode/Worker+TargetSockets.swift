@@ -43,7 +43,7 @@ extension Worker {
     private func prepare(_ socket: Descriptor, _ transport: Transport) {
         switch transport {
         case .tcp:
-            socket.set(.noDelay)
+            // TCP_NODELAY waits for a second write; see pump.
             if let algorithm = settings.targetCongestionControl { _ = socket.setCongestionControl(algorithm) }
         case .udp:
             socket.set(.datagramCoalescing)

@@ -30,75 +30,78 @@ private let plausibleErrors: [(call: weir_call, errors: [Int32])] = [
     (WEIR_CALL_LOCAL_ENDPOINT, [ENOBUFS]),
 ]
 
-@Suite(.serialized, .enabled(if: weir_faults_available())) struct `Injected failures` {
-    @Test func `no failing call of a TCP flow leaks, hangs or harms the next flow`() throws {
-        let server = try TestServer.echo()
-        let balancer = try TestBalancer { weir_fault_take_part(true) }
-        let listener = try balancer.listen("0.0.0.0")
-        let entrance = loopback(listener.port)
-        try balancer.route(to: [server.endpoint], .init(sourceAddresses: [entrance.address]))
-        try check(exercise: { exchange(pattern(200_000), through: entrance) }, on: balancer) {
-            exchange([1, 2, 3], through: entrance)
-        }
-    }
-
-    @Test func `no failing call of a UDP flow leaks, hangs or harms the next flow`() throws {
-        let server = try DatagramEcho()
-        var settings = TestBalancer.smallSettings
-        settings.udpIdleTimeoutSeconds = 1
-        let balancer = try TestBalancer(settings: settings) { weir_fault_take_part(true) }
-        let listener = try balancer.listen("0.0.0.0", .udp)
-        let entrance = loopback(listener.port)
-        try balancer.route(to: [server.endpoint])
-        try check(exercise: { ask(entrance, triesMax: 1) }, on: balancer) { ask(entrance, triesMax: 20) }
-    }
-
-    /// Runs `exercise` with the n-th call failing, n = 1, 2, 3 …, until a run has no n-th call.
-    private func check(
-        exercise: () -> Bool, on balancer: TestBalancer, nextFlowWorks: () -> Bool
-    ) throws {
-        #expect(nextFlowWorks())
-        for (call, errors) in plausibleErrors {
-            for error in errors {
-                for nth in 1...UInt64(12) {
-                    weir_fault_arm(call.rawValue, nth, error)
-                    _ = exercise()
-                    let isDelivered = weir_fault_disarm()
-                    let isNextFine = nextFlowWorks()
-                    #expect(isNextFine, "call \(call.rawValue), its \(nth)th with \(Errno(error))")
-                    let isQuiet = eventually { balancer.isQuiet() }
-                    #expect(isQuiet, "call \(call.rawValue), its \(nth)th with \(Errno(error))")
-                    if !isDelivered { break }
-                }
+extension `Instrumented workers` {
+    @Suite struct `Injected failures` {
+        @Test func `no failing call of a TCP flow leaks, hangs or harms the next flow`() throws {
+            let server = try TestServer.echo()
+            let balancer = try TestBalancer { weir_fault_take_part(true) }
+            let listener = try balancer.listen("0.0.0.0")
+            let entrance = loopback(listener.port)
+            try balancer.route(to: [server.endpoint], .init(sourceAddresses: [entrance.address]))
+            try check(exercise: { exchange(pattern(200_000), through: entrance) }, on: balancer) {
+                exchange([1, 2, 3], through: entrance)
             }
         }
-        // The listener, the spare descriptor and pooled pipes are all that may be open when no flow is.
-        let isClosed = eventually {
-            balancer.total(.activeUDPFlows) == 0
-                && weir_fault_descriptor_count() - Int64(balancer.workers.total(WorkerCounter.pipesOpen)) * 2
-                    <= 1
-        }
-        #expect(isClosed, "\(weir_fault_descriptor_count()) descriptors are still open")
-    }
 
-    /// One request and its answer; false when the connection broke or gave nothing within a second.
-    private func exchange(_ bytes: [UInt8], through entrance: Endpoint) -> Bool {
-        guard let client = TestSocket.connect(entrance) else { return false }
-        client.setTimeout(milliseconds: 1_000)
-        _ = try? DataPlaneThread(name: "writer", processor: nil) {
-            client.send(bytes)
-            client.finishWriting()
+        @Test func `no failing call of a UDP flow leaks, hangs or harms the next flow`() throws {
+            let server = try DatagramEcho()
+            var settings = TestBalancer.smallSettings
+            settings.udpIdleTimeoutSeconds = 1
+            let balancer = try TestBalancer(settings: settings) { weir_fault_take_part(true) }
+            let listener = try balancer.listen("0.0.0.0", .udp)
+            let entrance = loopback(listener.port)
+            try balancer.route(to: [server.endpoint])
+            try check(exercise: { ask(entrance, triesMax: 1) }, on: balancer) { ask(entrance, triesMax: 20) }
         }
-        return client.receiveToEnd() == bytes
-    }
 
-    private func ask(_ entrance: Endpoint, triesMax: Int) -> Bool {
-        guard let client = TestSocket.connect(entrance, .udp) else { return false }
-        client.setTimeout(milliseconds: 100)
-        for _ in 0..<triesMax {
-            client.send([7])
-            if client.receive() == [7] { return true }
+        /// Runs `exercise` with the n-th call failing, n = 1, 2, 3 …, until a run has no n-th call.
+        private func check(
+            exercise: () -> Bool, on balancer: TestBalancer, nextFlowWorks: () -> Bool
+        ) throws {
+            #expect(nextFlowWorks())
+            for (call, errors) in plausibleErrors {
+                for error in errors {
+                    for nth in 1...UInt64(12) {
+                        weir_fault_arm(call.rawValue, nth, error)
+                        _ = exercise()
+                        let isDelivered = weir_fault_disarm()
+                        let isNextFine = nextFlowWorks()
+                        #expect(isNextFine, "call \(call.rawValue), its \(nth)th with \(Errno(error))")
+                        let isQuiet = eventually { balancer.isQuiet() }
+                        #expect(isQuiet, "call \(call.rawValue), its \(nth)th with \(Errno(error))")
+                        if !isDelivered { break }
+                    }
+                }
+            }
+            // The listener, the spare descriptor and pooled pipes are all that may be open when no flow is.
+            let isClosed = eventually {
+                balancer.total(.activeUDPFlows) == 0
+                    && weir_fault_descriptor_count() - Int64(balancer.workers.total(WorkerCounter.pipesOpen))
+                        * 2
+                        <= 1
+            }
+            #expect(isClosed, "\(weir_fault_descriptor_count()) descriptors are still open")
         }
-        return false
+
+        /// One request and its answer; false when the connection broke or gave nothing within a second.
+        private func exchange(_ bytes: [UInt8], through entrance: Endpoint) -> Bool {
+            guard let client = TestSocket.connect(entrance) else { return false }
+            client.setTimeout(milliseconds: 1_000)
+            _ = try? DataPlaneThread(name: "writer", processor: nil) {
+                client.send(bytes)
+                client.finishWriting()
+            }
+            return client.receiveToEnd() == bytes
+        }
+
+        private func ask(_ entrance: Endpoint, triesMax: Int) -> Bool {
+            guard let client = TestSocket.connect(entrance, .udp) else { return false }
+            client.setTimeout(milliseconds: 100)
+            for _ in 0..<triesMax {
+                client.send([7])
+                if client.receive() == [7] { return true }
+            }
+            return false
+        }
     }
 }

@@ -263,3 +263,6 @@ func pattern(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
         return UInt8(truncatingIfNeeded: state >> 56)
     }
 }
+
+/// Suites whose workers take part in fault plans and counts, of which there is one at a time per process.
+@Suite(.serialized, .enabled(if: weir_faults_available())) enum `Instrumented workers` {}

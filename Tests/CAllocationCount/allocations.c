@@ -1,0 +1,54 @@
+// glibc lets a program define malloc for itself and still reach its own as __libc_malloc.
+#include "CAllocationCount.h"
+
+#include <stddef.h>
+
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t);
+extern void *__libc_memalign(size_t, size_t);
+extern void __libc_free(void *);
+
+static _Thread_local bool takes_part __attribute__((tls_model("initial-exec")));
+static uint64_t count;
+
+static inline void note(void) {
+    if (takes_part) __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED);
+}
+
+void *malloc(size_t size) {
+    note();
+    return __libc_malloc(size);
+}
+
+void *calloc(size_t number, size_t size) {
+    note();
+    return __libc_calloc(number, size);
+}
+
+void *realloc(void *pointer, size_t size) {
+    note();
+    return __libc_realloc(pointer, size);
+}
+
+void *memalign(size_t alignment, size_t size) {
+    note();
+    return __libc_memalign(alignment, size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size) {
+    note();
+    return __libc_memalign(alignment, size);
+}
+
+int posix_memalign(void **pointer, size_t alignment, size_t size) {
+    note();
+    *pointer = __libc_memalign(alignment, size);
+    return *pointer ? 0 : 12;
+}
+
+void free(void *pointer) { __libc_free(pointer); }
+
+void allocation_count_take_part(bool takes) { takes_part = takes; }
+
+uint64_t allocation_count(void) { return __atomic_load_n(&count, __ATOMIC_RELAXED); }
