@@ -55,6 +55,8 @@ package struct FlowStatistics: Codable, Sendable, Equatable {
     package var tcpElbResetCount: UInt64 = 0
     package var targetConnectionErrorCount: UInt64 = 0
     package var rejectedFlowCount: UInt64 = 0
+    /// New flows routed while too few targets were healthy (fail open).
+    package var unhealthyRoutingFlowCount: UInt64 = 0
     package var droppedDatagramCount: UInt64 = 0
 
     package init() {}

@@ -31,6 +31,10 @@ struct FlowMetrics {
             "\(prefix)_rejected_flows_total", .counter,
             help: "RejectedFlowCount by \(place): new flows refused for lack of room, descriptors, targets.",
             samples(rows, \.rejectedFlowCount))
+        text.family(
+            "\(prefix)_unhealthy_routing_flows_total", .counter,
+            help: "UnhealthyRoutingFlowCount by \(place): new flows routed while too few targets were healthy.",
+            samples(rows, \.unhealthyRoutingFlowCount))
     }
 
     private func writeBytes(_ rows: [Row], to text: inout PrometheusText) {

@@ -24,6 +24,8 @@ public enum FlowCounter: Int, Sendable, CaseIterable {
     case droppedDatagrams
     /// New flows refused: slab or table full, no descriptor, no target.
     case rejectedFlows
+    /// New flows routed while too few targets were healthy, so that all got them.
+    case failOpenFlows
 }
 
 /// Counted per worker.

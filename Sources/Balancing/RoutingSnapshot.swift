@@ -38,17 +38,20 @@ public struct GroupRoute: Sendable {
     public let targets: [TargetNumber]
     public let flowHash: FlowHash
     public let isSticky: Bool
+    /// Too few targets are healthy, so that all are eligible.
+    public let isFailOpen: Bool
     public let connectTimeoutSeconds: Int
     public let connectAttemptCountMax: Int
 
     public init(
-        name: String, targets: [TargetNumber], flowHash: FlowHash, isSticky: Bool,
+        name: String, targets: [TargetNumber], flowHash: FlowHash, isSticky: Bool, isFailOpen: Bool = false,
         connectTimeoutSeconds: Int, connectAttemptCountMax: Int
     ) {
         self.name = name
         self.targets = targets
         self.flowHash = flowHash
         self.isSticky = isSticky
+        self.isFailOpen = isFailOpen
         self.connectTimeoutSeconds = connectTimeoutSeconds
         self.connectAttemptCountMax = connectAttemptCountMax
     }

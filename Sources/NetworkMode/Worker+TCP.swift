@@ -154,6 +154,9 @@ extension Worker {
                 flows[slot].sourceColumn = sourceColumn
                 flowTimers.set(slot, to: now.advanced(bySeconds: group.connectTimeoutSeconds))
                 counters.add(1, .newTCPFlows, target: selection.target)
+                if group.isFailOpen {
+                    counters.add(1, .failOpenFlows, target: selection.target, listener: flow.listener)
+                }
                 counters.add(1, .activeTCPFlows, target: selection.target)
                 counters.ports.add(1, row: Int(selection.target.rawValue), column: Int(sourceColumn))
                 return true

@@ -136,6 +136,9 @@ extension Worker {
                 datagramFlows[slot].socket = socket
                 datagramFlows[slot].target = selection.target
                 counters.add(1, .newUDPFlows, target: selection.target)
+                if snapshot.groups[selection.groupIndex].isFailOpen {
+                    counters.add(1, .failOpenFlows, target: selection.target, listener: flow.listener)
+                }
                 counters.add(1, .activeUDPFlows, target: selection.target)
                 return true
             case .refused:

@@ -61,6 +61,7 @@ extension FlowStatistics {
         tcpElbResetCount = value(.balancerResets)
         targetConnectionErrorCount = value(.connectFailures)
         rejectedFlowCount = value(.rejectedFlows)
+        unhealthyRoutingFlowCount = value(.failOpenFlows)
         droppedDatagramCount = value(.droppedDatagrams)
     }
 }

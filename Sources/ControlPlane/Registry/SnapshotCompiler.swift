@@ -126,7 +126,7 @@ package struct SnapshotCompiler: Sendable {
 
         return GroupRoute(
             name: key.group, targets: eligible.map(\.number), flowHash: table(for: eligible, key: key),
-            isSticky: group.group.attributes.isSticky,
+            isSticky: group.group.attributes.isSticky, isFailOpen: eligibility.isFailOpen,
             connectTimeoutSeconds: group.group.connectTimeoutSeconds,
             connectAttemptCountMax: group.group.connectAttemptCountMax)
     }
