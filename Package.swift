@@ -115,7 +115,8 @@ let package = Package(
         .testTarget(
             name: "LinuxIOTests", dependencies: ["CLinux", "LinuxIO", "Reactor"], swiftSettings: tests),
         .testTarget(
-            name: "NetworkModeTests", dependencies: ["CAllocationCount", "CLinux", "LinuxIO", "NetworkMode", "Reactor"],
+            name: "NetworkModeTests",
+            dependencies: ["CAllocationCount", "CLinux", "LinuxIO", "NetworkMode", "Reactor"],
             swiftSettings: tests),
         .testTarget(
             name: "HealthCheckingTests", dependencies: ["HTTPCore", "HealthChecking", "LinuxIO", "Reactor"],
