@@ -41,7 +41,7 @@ public enum Privileges {
         for capability in 0...63 where capability != CAP_NET_BIND_SERVICE {
             _ = weir_drop_bounding_capability(Int32(capability))
         }
-        if let user {
+        if let user, user.uid != UserIdentity.currentUID {
             // Changing away from root would clear the permitted set; see prctl(2), PR_SET_KEEPCAPS.
             _ = try check(weir_keep_capabilities(true), "prctl(PR_SET_KEEPCAPS)")
             _ = try check(unsafe weir_become_user(user.name, user.uid, user.gid), "setresuid")

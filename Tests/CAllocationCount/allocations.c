@@ -3,14 +3,17 @@
 
 #include <stddef.h>
 
+static _Thread_local bool takes_part __attribute__((tls_model("initial-exec")));
+static uint64_t count;
+
+// A sanitizer has a malloc of its own, which must not be stood in for; nothing is counted then.
+#if !__has_feature(thread_sanitizer) && !__has_feature(address_sanitizer)
+
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
 extern void *__libc_realloc(void *, size_t);
 extern void *__libc_memalign(size_t, size_t);
 extern void __libc_free(void *);
-
-static _Thread_local bool takes_part __attribute__((tls_model("initial-exec")));
-static uint64_t count;
 
 static inline void note(void) {
     if (takes_part) __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED);
@@ -48,6 +51,7 @@ int posix_memalign(void **pointer, size_t alignment, size_t size) {
 }
 
 void free(void *pointer) { __libc_free(pointer); }
+#endif
 
 void allocation_count_take_part(bool takes) { takes_part = takes; }
 

@@ -15,8 +15,8 @@ import Testing
         let balancer = try TestBalancer()
         let listener = try balancer.listen()
         try balancer.route(to: [server.endpoint])
-        let client = try #require(TestSocket.connect(listener))
         let sent = pattern(count)
+        let client = try #require(TestSocket.connect(listener))
         _ = try DataPlaneThread(name: "writer", processor: nil) {
             client.send(sent)
             client.finishWriting()
