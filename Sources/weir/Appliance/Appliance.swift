@@ -190,14 +190,13 @@ struct Appliance: Sendable {
     }
 
     private func run(_ registry: Registry, workers: Workers) async throws {
+        let server = AdminServer(
+            address: admin, token: token, registry: registry, logger: Logger(label: "weir.admin"))
         // Services end in reverse order: the admin API answers while the registry drains.
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 services: [
-                    .init(
-                        service: AdminServer(
-                            address: admin, token: token, registry: registry,
-                            logger: Logger(label: "weir.admin"))),
+                    .init(service: server),
                     .init(
                         service: RegistryService(
                             registry: registry, drainTimeoutSeconds: settings.drainTimeoutSeconds)),
@@ -206,6 +205,9 @@ struct Appliance: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { await handleSignals(registry, group) }
             tasks.addTask { await watchPorts(workers) }
+            tasks.addTask {
+                if (try? await server.boundAddress) != nil { ServiceManager.notify(.ready) }
+            }
             defer { tasks.cancelAll() }
             do {
                 try await group.run()
@@ -220,13 +222,16 @@ struct Appliance: Sendable {
         for await signal in await UnixSignalsSequence(trapping: .sighup, .sigterm, .sigint) {
             switch signal {
             case .sighup:
+                ServiceManager.notify(.reloading)
                 await reload(registry)
+                ServiceManager.notify(.ready)
             default:
                 if isEnding {
                     logger.warning("ended at once by a second signal; live flows are reset")
                     exit(EXIT_SUCCESS)
                 }
                 isEnding = true
+                ServiceManager.notify(.stopping)
                 logger.info(
                     "draining for at most \(settings.drainTimeoutSeconds) s; a second signal ends at once")
                 await group.triggerGracefulShutdown()
