@@ -66,7 +66,7 @@ class Weir(Proxy):
 
     def configuration(self, directory: Path, shape: Shape) -> tuple[str, str]:
         def group(name: str, protocol: str, port: int, count: int = 1) -> dict:
-            targets = [f"127.{1 + n // 62500}.{n // 250 % 250}.{1 + n % 250}" for n in range(count)]
+            targets = ["127.0.0.1"] + [f"127.1.{n // 250}.{1 + n % 250}" for n in range(count - 1)]
             return {
                 "name": name, "protocol": protocol, "port": port, "health_check": {"enabled": False},
                 "targets": targets}
