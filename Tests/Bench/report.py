@@ -1,0 +1,187 @@
+"""Ratios of paired samples, and the tables made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+
+from runner import Sample
+from workloads import BASE, GROWTH, ONE_WORKER, TWO_WORKERS, Workload
+
+Round = dict[str, Sample]
+"""Samples of one workload in one round, by subject."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> Ratio:
+        return cls(median(values), min(values), max(values))
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.least:.2f}–{self.most:.2f})"
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def shown_cost(cost: float, workload: Workload) -> str:
+    divisor = 1 if workload.measure == "memory" else 1e6 if workload.unit.startswith("ms") else 1e3
+    return number(cost / divisor)
+
+
+def median_cost(rounds: list[Round], subject: str, workload: Workload) -> float | None:
+    costs = [samples[subject].cost(workload) for samples in rounds if subject in samples]
+    return median(costs) if costs else None
+
+
+def better_peer(rounds: list[Round], workload: Workload) -> str | None:
+    """Of haproxy and nginx the one that costs less."""
+    costs = {peer: median_cost(rounds, peer, workload) for peer in ("haproxy", "nginx")}
+    known = {peer: cost for peer, cost in costs.items() if cost is not None}
+    return min(known, key=known.__getitem__) if known else None
+
+
+def paired(rounds: list[Round], subject: str, peer: str | None, workload: Workload) -> Ratio | None:
+    """The subject's cost as a ratio to the peer's in the same round."""
+    ratios = [
+        samples[subject].cost(workload) / samples[peer].cost(workload)
+        for samples in rounds if peer and subject in samples and peer in samples]
+    return Ratio.of(ratios) if ratios else None
+
+
+def verdict(ratio: float, goal: float | None, *, is_floor: bool = False) -> str:
+    if goal is None:
+        return ""
+    return "yes" if (ratio >= goal if is_floor else ratio <= goal) else "**no**"
+
+
+def summary(workload: Workload, rounds: list[Round], subjects: list[str]) -> dict:
+    """One workload's result, for the file and for --compare."""
+    peer = better_peer(rounds, workload)
+    ratios = {subject: paired(rounds, subject, peer, workload) for subject in subjects}
+    result: dict = {"better_peer": peer, "goal": workload.goal, "unit": workload.unit}
+    for subject in subjects:
+        samples = [one[subject] for one in rounds if subject in one]
+        if not samples:
+            continue
+        ratio = ratios[subject]
+        result[subject] = {
+            "cost": median(sample.cost(workload) for sample in samples),
+            "ratio": [ratio.median, ratio.least, ratio.most] if ratio else None,
+            "p50_us": median(sample.p50_us for sample in samples),
+            "p99_us": median(sample.p99_us for sample in samples),
+            "lost": sum(sample.lost for sample in samples), "errors": sum(sample.errors for sample in samples),
+            "units_per_second": median(sample.units / sample.seconds for sample in samples)}
+    return result
+
+
+def workload_table(results: dict[str, list[Round]], workloads: list[Workload], subjects: list[str]) -> str:
+    lines = [
+        f"| workload | unit | {' | '.join(subjects)} | Weir ÷ better of haproxy, nginx | floor ÷ better | target | met |",
+        "|---" * (len(subjects) + 6) + "|"]
+    for workload in workloads:
+        rounds = results.get(workload.name)
+        if not rounds:
+            continue
+        peer = better_peer(rounds, workload)
+        costs = [median_cost(rounds, subject, workload) for subject in subjects]
+        cells = ["–" if cost is None else shown_cost(cost, workload) for cost in costs]
+        ours = paired(rounds, "weir", peer, workload)
+        floor = paired(rounds, "floor", peer, workload)
+        lines.append(
+            f"| {workload.title} | {workload.unit} | {' | '.join(cells)} | {ours or '–'} | {floor or '–'} "
+            f"| ≤ {workload.goal} | {verdict(ours.median, workload.goal) if ours else '–'} |")
+    return "\n".join(lines)
+
+
+def service_table(results: dict[str, list[Round]], workloads: list[Workload], subjects: list[str]) -> str:
+    """What the clients see: latency, loss, failures."""
+    lines = [
+        f"| workload: p50 / p99 in µs, lost, failed | {' | '.join(subjects)} |", "|---" * (len(subjects) + 1) + "|"]
+    for workload in workloads:
+        rounds = results.get(workload.name)
+        if not rounds or workload.load[0].startswith("bulk"):
+            continue
+        cells = []
+        for subject in subjects:
+            samples = [one[subject] for one in rounds if subject in one]
+            if not samples:
+                cells.append("–")
+                continue
+            latency = "{} / {}".format(
+                number(median(one.p50_us for one in samples)), number(median(one.p99_us for one in samples)))
+            lost, failed = sum(one.lost for one in samples), sum(one.errors for one in samples)
+            cells.append(latency + (f", {lost:,} lost" if workload.is_udp else "") + (f", {failed} failed" if failed else ""))
+        lines.append(f"| {workload.title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def growth_table(rounds: list[Round]) -> str:
+    """Cost of a connection against the base case of the same round; for workers, the capacity."""
+    lines = ["| Weir, connect and close | µs/connection | ratio to base | target | met |", "|---|---|---|---|---|"]
+
+    def cost(sample: Sample) -> float:
+        return sample.cpu_nanoseconds / sample.units
+
+    for variant in [BASE, *GROWTH]:
+        samples = [one[variant.name] for one in rounds if variant.name in one]
+        if not samples:
+            continue
+        ratio = Ratio.of([cost(one[variant.name]) / cost(one[BASE.name]) for one in rounds if variant.name in one])
+        goal = f"≤ {variant.goal}" if variant.goal else ""
+        lines.append(
+            f"| {variant.title} | {number(median(map(cost, samples)) / 1e3)} | {ratio} | {goal} "
+            f"| {verdict(ratio.median, variant.goal)} |")
+    both = [one for one in rounds if TWO_WORKERS.name in one and ONE_WORKER.name in one]
+    if both:
+        def capacity(samples: Round) -> float:
+            # Cores are shared with the load here, so that throughput itself says nothing: what counts is
+            # what a connection costs, and how evenly the workers share.
+            one, two = samples[ONE_WORKER.name], samples[TWO_WORKERS.name]
+            return cost(one) / cost(two) * two.cpu_nanoseconds / two.threads[0]
+
+        ratio = Ratio.of([capacity(one) for one in both])
+        costs = [median(cost(one[variant.name]) for one in both) / 1e3 for variant in (ONE_WORKER, TWO_WORKERS)]
+        lines.append(
+            f"| 2 workers against 1 on all cores: connections per CPU second of the busier worker "
+            f"| {number(costs[0])} and {number(costs[1])} | {ratio} | ≥ {TWO_WORKERS.goal} "
+            f"| {verdict(ratio.median, TWO_WORKERS.goal, is_floor=True)} |")
+    return "\n".join(lines)
+
+
+def system_call_table(samples: dict[str, Round], workloads: list[Workload], subjects: list[str]) -> str:
+    lines = [f"| system calls per unit | {' | '.join(subjects)} |", "|---" * (len(subjects) + 1) + "|"]
+    for workload in workloads:
+        row = samples.get(workload.name)
+        if not row:
+            continue
+        cells = []
+        for subject in subjects:
+            if subject not in row:
+                cells.append("–")
+                continue
+            sample = row[subject]
+            units = sample.units / workload.unit_size
+            calls = sorted(sample.system_calls.items(), key=lambda call: -call[1])
+            parts = [f"{name} {number(count / units)}" for name, count in calls if count / units >= 0.02]
+            cells.append(f"**{number(sum(sample.system_calls.values()) / units)}**: {', '.join(parts)}")
+        lines.append(f"| {workload.title}, per {workload.unit.split('/')[1]} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def comparison_table(now: dict, before: dict) -> str:
+    """Ratios to the peers, which a different day or machine changes less than times."""
+    lines = ["| workload | Weir ÷ better then | now | change |", "|---|---|---|---|"]
+    for name, result in now.items():
+        old, new = (side.get("weir", {}).get("ratio") for side in (before.get(name, {}), result))
+        if not old or not new:
+            continue
+        apart = "" if new[1] <= old[2] and old[1] <= new[2] else ", outside the spread of both"
+        lines.append(f"| {name} | {Ratio(*old)} | {Ratio(*new)} | {new[0] / old[0] - 1:+.0%}{apart} |")
+    return "\n".join(lines)

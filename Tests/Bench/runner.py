@@ -1,0 +1,175 @@
+"""One measurement: a fresh namespace, fresh targets, a fresh proxy, one load, and what it cost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from measure import (
+    BenchError, Namespace, SystemCallCount, busy_seconds, descendants, namespace, resident_anonymous_bytes, running,
+    thread_nanoseconds, user_share, wait_until,
+)
+from peers import BULK, DATAGRAMS, ECHO, FURTHER, QUESTIONS, TARGET_BULK, TARGET_ECHO, Proxy, Shape
+from workloads import FLOWS, GROWTH_AMOUNT, GROWTH_WARM_UP, Variant, Workload, load
+
+LOAD_TIMEOUT = 120.0
+# After the last answer the proxy still closes; then its counters rest.
+SETTLE = 0.05
+# More than this of the cores' time taken by others disturbs a measurement.
+DISTURBED = 0.08
+
+
+@dataclass
+class Sample:
+    subject: str
+    name: str
+    units: int
+    seconds: float
+    cpu_nanoseconds: int
+    # CPU time of each thread that did anything, largest first.
+    threads: list[int] = field(default_factory=list)
+    user_share: float = 0.0
+    p50_us: float = 0.0
+    p99_us: float = 0.0
+    lost: int = 0
+    errors: int = 0
+    memory_bytes: int = 0
+    # The part of the time of all cores that went to processes other than this measurement's.
+    foreign: float = 0.0
+    system_calls: dict[str, int] = field(default_factory=dict)
+
+    def cost(self, workload: Workload) -> float:
+        """Nanoseconds or bytes for one unit."""
+        if workload.measure == "memory":
+            return self.memory_bytes / self.units
+        return self.cpu_nanoseconds / (self.units / workload.unit_size)
+
+
+class Load:
+    """A load generator that has warmed up and waits."""
+
+    def __init__(self, process: subprocess.Popen) -> None:
+        self.process = process
+
+    def expect(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise BenchError(f"the load ended with status {self.process.wait()}")
+        return line
+
+    def begin(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+
+
+@dataclass
+class Runner:
+    load_binary: str
+    directory: Path
+    # The proxy has the last core, the load and the targets the others.
+    cores: list[int]
+    patience: int = 0
+
+    def _start_load(self, net: Namespace, arguments: list[str], cores: list[int]) -> Load:
+        timeout = ["timeout", "--foreground", str(int(LOAD_TIMEOUT))]
+        return Load(net.spawn(
+            [*timeout, self.load_binary, *arguments], cores, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True))
+
+    def measure(
+        self, proxy: Proxy, name: str, loads: list[list[str]], shape: Shape, *, live_flows: int = 0,
+        is_pinned: bool = True, counts_calls: bool = False,
+    ) -> Sample:
+        """Again while others disturb it, as far as patience goes; the least disturbed counts."""
+        samples = []
+        for _ in range(1 + self.patience):
+            samples.append(self._measure(proxy, name, loads, shape, live_flows, is_pinned, counts_calls))
+            if samples[-1].foreign <= DISTURBED:
+                break
+        return min(samples, key=lambda sample: sample.foreign)
+
+    def _measure(
+        self, proxy: Proxy, name: str, loads: list[list[str]], shape: Shape, live_flows: int, is_pinned: bool,
+        counts_calls: bool,
+    ) -> Sample:
+        proxy_cores = self.cores[-1:] if is_pinned else self.cores
+        load_cores = self.cores[:-1] or self.cores if is_pinned else self.cores
+        file, text = proxy.configuration(self.directory, shape)
+        (self.directory / file).write_text(text)
+        log = self.directory / f"{proxy.name}.log"
+        with contextlib.ExitStack() as stack:
+            output = stack.enter_context(log.open("w"))
+            net = stack.enter_context(namespace())
+            target = stack.enter_context(running(net.spawn(
+                [self.load_binary, "serve", "--port", str(TARGET_ECHO)], load_cores)))
+            wait_until(lambda: ("tcp", TARGET_BULK) in net.listening(), "the targets to listen")
+            process = stack.enter_context(running(net.spawn(
+                proxy.command(self.directory), proxy_cores, stdin=subprocess.DEVNULL, stdout=output, stderr=output)))
+            ports = {("tcp", ECHO), ("tcp", BULK)}
+            if proxy.is_udp_able:
+                ports |= {("udp", DATAGRAMS), ("udp", QUESTIONS)}
+            ports |= {("tcp", FURTHER + n) for n in range(shape.listeners - 1)}
+            wait_until(
+                lambda: process.poll() is not None or ports <= net.listening(), f"{proxy.name} to listen, see {log}")
+            if process.poll() is not None:
+                raise BenchError(f"{proxy.name} ended: {log.read_text()[-500:]}")
+            # What starts in the background is done after a moment.
+            time.sleep(0.2)
+            pids = descendants(process.pid)
+            memory_before = resident_anonymous_bytes(pids)
+            if live_flows:
+                words = list(load("idle", ECHO, flows=live_flows, size=64))
+                resting = self._start_load(net, words, load_cores)
+                stack.enter_context(running(resting.process))
+                resting.expect()
+            started = [self._start_load(net, words, load_cores) for words in loads]
+            for one in started:
+                stack.enter_context(running(one.process))
+            for one in started:
+                one.expect()
+            own = [*pids, target.pid, *(pid for one in started for pid in descendants(one.process.pid))]
+            calls = SystemCallCount(pids, self.directory / "calls") if counts_calls else None
+            time.sleep(SETTLE)
+
+            memory_after = resident_anonymous_bytes(pids)
+            own_before, busy_before = sum(thread_nanoseconds(own).values()), busy_seconds(self.cores)
+            before, user_before, began = thread_nanoseconds(pids), user_share(pids), time.monotonic()
+            for one in started:
+                one.begin()
+            results = [json.loads(one.expect()) for one in started]
+            time.sleep(SETTLE)
+            after, user_after, seconds = thread_nanoseconds(pids), user_share(pids), time.monotonic() - began
+            own_seconds = (sum(thread_nanoseconds(own).values()) - own_before) / 1e9
+            foreign = (busy_seconds(self.cores) - busy_before - own_seconds) / (seconds * len(self.cores))
+
+            spent = {thread: after[thread] - before.get(thread, 0) for thread in after}
+            ticks = user_after[1] - user_before[1]
+            return Sample(
+                subject=proxy.name, name=name, units=sum(result["units"] for result in results),
+                seconds=max(result["seconds"] for result in results), cpu_nanoseconds=sum(spent.values()),
+                threads=sorted((value for value in spent.values() if value > 0), reverse=True)[:8],
+                user_share=(user_after[0] - user_before[0]) / ticks if ticks else 0.0,
+                p50_us=max(result["p50_us"] for result in results),
+                p99_us=max(result["p99_us"] for result in results),
+                lost=sum(result["lost"] for result in results),
+                errors=sum(result["errors"] for result in results), memory_bytes=memory_after - memory_before,
+                foreign=max(0.0, foreign), system_calls=calls.finish() if calls else {})
+
+    def workload(self, proxy: Proxy, workload: Workload, scale: float, *, counts_calls: bool = False) -> Sample:
+        arguments = workload.arguments(scale)
+        return self.measure(proxy, workload.name, [arguments], workload.shape, counts_calls=counts_calls)
+
+    def variant(self, proxy: Proxy, variant: Variant, scale: float) -> Sample:
+        port, ports = variant.ports
+        words = load(
+            "connections", port, ports=ports, at_once=32 // variant.loads, size=64,
+            count=max(1, int(GROWTH_AMOUNT * scale) // variant.loads), warm_up=GROWTH_WARM_UP)
+        return self.measure(
+            proxy, variant.name, [list(words)] * variant.loads, variant.shape, live_flows=variant.live_flows,
+            is_pinned=variant.loads == 1)

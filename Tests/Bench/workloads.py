@@ -1,0 +1,110 @@
+"""What is measured, in which unit, and what Weir is to reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from peers import BULK, DATAGRAMS, ECHO, FLOWS, FURTHER, QUESTIONS, Shape
+
+GiB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Workload:
+    name: str
+    title: str
+    # One run of the load generator: its words, and how many units it is to do.
+    load: tuple[str, ...]
+    amount: int
+    warm_up: int
+    # "cpu": nanoseconds of CPU per unit; "memory": bytes per flow.
+    measure: str = "cpu"
+    unit: str = ""
+    unit_size: int = 1
+    # Upper bound for Weir's ratio to the better of haproxy and nginx.
+    goal: float | None = None
+    is_udp: bool = False
+    shape: Shape = Shape()
+
+    def arguments(self, scale: float) -> list[str]:
+        count = "--bytes" if self.load[0].startswith("bulk") else "--count"
+        amount = [] if self.measure == "memory" else [
+            count, str(max(1, int(self.amount * scale))), "--warm-up", str(self.warm_up)]
+        return [*self.load, *amount]
+
+
+def load(mode: str, port: int, **options: int) -> tuple[str, ...]:
+    words = [mode, "--port", str(port)]
+    for name, value in options.items():
+        words += ["--" + name.replace("_", "-"), str(value)]
+    return tuple(words)
+
+
+WORKLOADS = [
+    Workload(
+        "bulk-up", "bulk TCP up, 4 connections", load("bulk-up", BULK, flows=4), amount=6 * GiB,
+        warm_up=GiB // 2, unit="ms/GiB", unit_size=GiB, goal=0.85),
+    Workload(
+        "bulk-down", "bulk TCP down, 4 connections", load("bulk-down", BULK, flows=4), amount=6 * GiB,
+        warm_up=GiB // 2, unit="ms/GiB", unit_size=GiB, goal=0.85),
+    Workload(
+        "connections", "connect, 64 B there and back, close; 32 at a time",
+        load("connections", ECHO, at_once=32, size=64), amount=10_000, warm_up=1_000, unit="µs/connection",
+        goal=0.92),
+    Workload(
+        "ping-pong-64", "64 connections, 64 B ping-pong", load("ping-pong", ECHO, flows=64, size=64),
+        amount=100_000, warm_up=5_000, unit="µs/round trip", goal=0.9),
+    Workload(
+        "ping-pong-4096", "64 connections, 4 KiB ping-pong", load("ping-pong", ECHO, flows=64, size=4096),
+        amount=80_000, warm_up=5_000, unit="µs/round trip", goal=0.9),
+    Workload(
+        "idle", f"{FLOWS:,} idle flows", load("idle", ECHO, flows=FLOWS, size=64), amount=0, warm_up=0,
+        measure="memory", unit="B/flow", goal=0.15),
+    Workload(
+        "datagrams-64", "UDP 64 B, 16 flows, 8 in flight on each",
+        load("datagrams", DATAGRAMS, flows=16, window=8, size=64), amount=200_000, warm_up=10_000,
+        unit="µs/datagram", goal=0.55, is_udp=True, shape=Shape(for_datagrams=True)),
+    Workload(
+        "datagrams-1200", "UDP 1,200 B, 16 flows, 8 in flight on each",
+        load("datagrams", DATAGRAMS, flows=16, window=8, size=1200), amount=200_000, warm_up=10_000,
+        unit="µs/datagram", goal=0.55, is_udp=True, shape=Shape(for_datagrams=True)),
+    Workload(
+        "new-flows", "UDP 64 B, every datagram a new flow, 32 in flight",
+        # The warm-up fills every table, so that each new flow also pays for the end of an old one.
+        load("new-flows", QUESTIONS, window=32, size=64), amount=30_000, warm_up=FLOWS + 2_000, unit="µs/flow",
+        goal=0.75, is_udp=True, shape=Shape(for_datagrams=True)),
+]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Weir alone, in a larger setting, against itself in the smallest."""
+
+    name: str
+    title: str
+    shape: Shape = Shape()
+    # Connections that rest beside the load.
+    live_flows: int = 0
+    loads: int = 1
+    goal: float | None = 1.1
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """The first port and how many; the ordinary listener is left out when there are others."""
+        return (FURTHER, self.shape.listeners - 1) if self.shape.listeners > 1 else (ECHO, 1)
+
+
+BASE = Variant("base", "1 target, 1 listener, no other flow", goal=None)
+GROWTH = [
+    Variant("targets-10", "10 targets", Shape(targets=10)),
+    Variant("targets-100", "100 targets", Shape(targets=100)),
+    Variant("targets-1000", "1,000 targets", Shape(targets=1000)),
+    Variant("listeners-10", "10 listeners", Shape(listeners=11)),
+    Variant("listeners-100", "100 listeners", Shape(listeners=101)),
+    Variant("live-flows", f"{FLOWS:,} live flows beside the load", live_flows=FLOWS),
+]
+GROWTH_AMOUNT, GROWTH_WARM_UP = 8_000, 1_000
+
+# Both run on all cores with the same two loads, so that what differs is the second worker alone.
+ONE_WORKER = Variant("one-worker", "1 worker", loads=2, goal=None)
+TWO_WORKERS = Variant("two-workers", "2 workers", Shape(workers=2), loads=2, goal=1.8)
