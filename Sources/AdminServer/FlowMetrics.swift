@@ -33,7 +33,7 @@ struct FlowMetrics {
             samples(rows, \.rejectedFlowCount))
         text.family(
             "\(prefix)_unhealthy_routing_flows_total", .counter,
-            help: "UnhealthyRoutingFlowCount by \(place): new flows routed while too few targets were healthy.",
+            help: "UnhealthyRoutingFlowCount by \(place): new flows while too few targets were healthy.",
             samples(rows, \.unhealthyRoutingFlowCount))
     }
 

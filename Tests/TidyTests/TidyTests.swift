@@ -84,7 +84,8 @@ import Testing
             name: "traps on input", pattern: #"\bfatalError\(|\btry!"#, allowed: [],
             reason: "an error is handled or reported; a broken invariant is a precondition"),
         Rule(
-            name: "public", pattern: #"\bpublic\b|\bopen (class|func|var)\b"#, allowed: ["Balancing", "LinuxIO", "Reactor"],
+            name: "public", pattern: #"\bpublic\b|\bopen (class|func|var)\b"#,
+            allowed: ["Balancing", "LinuxIO", "Reactor"],
             reason: "package access is enough, but where the data path must be inlined across modules"),
         Rule(
             name: "blocking sleep", pattern: #"\b(Thread\.sleep|usleep|nanosleep)\b|(^|[^\w.])sleep\("#,
