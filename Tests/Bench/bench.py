@@ -24,8 +24,8 @@ from statistics import median
 import report
 from measure import BenchError
 from peers import DESCRIPTORS, Envoy, Floor, HAProxy, NGINX, Proxy, Shape, Weir
-from runner import DISTURBED, Runner, Sample
-from workloads import BASE, GROWTH, ONE_WORKER, TWO_WORKERS, WORKLOADS, Workload
+from runner import Runner
+from workloads import BASE, FOREIGN, GROWTH, ONE_WORKER, TWO_WORKERS, UNEVEN, WORKLOADS, Sample, Workload
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
@@ -160,7 +160,7 @@ class Bench:
                     self.failed.add((proxy.name, workload.name))
             self.note(index, row)
             rounds.append(row)
-            costs = ", ".join(f"{name} {report.shown_cost(row[name].cost(workload), workload)}" for name in row)
+            costs = ", ".join(f"{name} {report.shown_cost(workload.cost(row[name]), workload)}" for name in row)
             say(f"{workload.name} {index + 1}/{self.rounds}: {costs} {workload.unit}")
         return rounds
 
@@ -181,10 +181,12 @@ class Bench:
 
     def noise(self) -> str:
         foreign = [sample.foreign for _, sample in self.samples]
-        disturbed = sum(value > DISTURBED for value in foreign)
+        uneven = [sample.unevenness for _, sample in self.samples]
+        disturbed = sum(sample.is_disturbed for _, sample in self.samples)
         return (
-            f"Other processes took {median(foreign):.1%} of the cores' time (median; at most {max(foreign):.0%}; "
-            f"more than {DISTURBED:.0%} in {disturbed} of {len(foreign)} measurements).")
+            f"Other processes took {median(foreign):.1%} of the cores' time (median; at most {max(foreign):.0%}), the "
+            f"machine's speed was off by {median(uneven):.1%} (median; at most {max(uneven):.0%}); more than "
+            f"{FOREIGN:.0%} or {UNEVEN:.0%} in {disturbed} of {len(foreign)} measurements.")
 
 
 def count_system_calls(bench: Bench, workloads: list[Workload]) -> str:

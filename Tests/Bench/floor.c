@@ -31,8 +31,8 @@ enum {
     SHORT_SPLICES = 8,
     BATCH = 32,
     DATAGRAM_BYTES = 2048,
-    CLIENTS = 16000,
-    BUCKETS = 32768,
+    CLIENTS = 8192,
+    BUCKETS = 16384,
 };
 
 static int epoll;
@@ -54,17 +54,19 @@ struct endpoint {
     int fd;
 };
 
+struct listener {
+    struct endpoint endpoint;
+    struct sockaddr_in target;
+    struct client *buckets[BUCKETS], *clients;  // UDP only
+    unsigned used;
+};
+
 static void watch(struct endpoint *endpoint, uint32_t events) {
     struct epoll_event event = {.events = events, .data.ptr = endpoint};
     check(epoll_ctl(epoll, EPOLL_CTL_ADD, endpoint->fd, &event), "epoll_ctl");
 }
 
 // TCP.
-
-struct listener {
-    struct endpoint endpoint;
-    struct sockaddr_in target;
-};
 
 struct pipe {
     int read_end, write_end;
@@ -131,14 +133,10 @@ static void end(struct flow *flow) {
 /// Writes what waits. True when nothing waits any more.
 static bool flush(struct side *side) {
     while (side->waiting > 0) {
-        ssize_t count;
-        if (side->is_splicing) {
-            count = splice(
-                side->pipe.read_end, NULL, side->other->endpoint.fd, NULL, side->waiting,
-                SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
-        } else {
-            count = send(side->other->endpoint.fd, side->rest + side->rest_at, side->waiting, MSG_NOSIGNAL);
-        }
+        int sink = side->other->endpoint.fd;
+        ssize_t count = side->is_splicing
+            ? splice(side->pipe.read_end, NULL, sink, NULL, side->waiting, SPLICE_F_NONBLOCK)
+            : send(sink, side->rest + side->rest_at, side->waiting, MSG_NOSIGNAL);
         if (count < 0) {
             if (errno != EAGAIN && errno != ENOTCONN) end(side->flow);
             return false;
@@ -152,13 +150,10 @@ static bool flush(struct side *side) {
 /// Reads one piece into the pipe or the buffer, and on. False when the socket has no more for now.
 static bool move(struct side *side) {
     static char buffer[COPY_BYTES];
-    ssize_t count;
-    if (side->is_splicing) {
-        count = splice(
-            side->endpoint.fd, NULL, side->pipe.write_end, NULL, PIPE_BYTES, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
-    } else {
-        count = recv(side->endpoint.fd, buffer, COPY_BYTES, 0);
-    }
+    int source = side->endpoint.fd;
+    ssize_t count = side->is_splicing
+        ? splice(source, NULL, side->pipe.write_end, NULL, PIPE_BYTES, SPLICE_F_NONBLOCK)
+        : recv(source, buffer, COPY_BYTES, 0);
     if (count < 0) {
         if (errno != EAGAIN) end(side->flow);
         return false;
@@ -184,8 +179,7 @@ static bool move(struct side *side) {
     }
     if (sent < 0) sent = 0;
     if (sent < count) {
-        if (side->rest == NULL) side->rest = malloc(COPY_BYTES);
-        if (side->rest == NULL) abort();
+        if (side->rest == NULL && (side->rest = malloc(COPY_BYTES)) == NULL) abort();
         memcpy(side->rest, buffer + sent, (size_t)(count - sent));
         side->rest_at = 0;
         side->waiting = (size_t)(count - sent);
@@ -209,10 +203,7 @@ static void accept_flows(struct listener *listener) {
         int client = accept4(listener->endpoint.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (client < 0) return;
         int target = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
-        if (target < 0) {
-            close(client);
-            continue;
-        }
+        check(target, "socket");
         setsockopt(target, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         struct flow *flow = calloc(1, sizeof *flow);
         if (flow == NULL) abort();
@@ -236,16 +227,9 @@ static void handle_side(struct side *side, uint32_t events) {
 
 // UDP.
 
-struct udp_listener {
-    struct endpoint endpoint;
-    struct sockaddr_in target;
-    struct client *buckets[BUCKETS], *clients;
-    unsigned used;
-};
-
 struct client {
     struct endpoint endpoint;
-    struct udp_listener *listener;
+    struct listener *listener;
     struct sockaddr_in address;
     struct client *next;
 };
@@ -269,20 +253,16 @@ static int receive_batch(int fd) {
     return count;
 }
 
-static struct client **bucket(struct udp_listener *listener, const struct sockaddr_in *address) {
+static struct client **bucket(struct listener *listener, const struct sockaddr_in *address) {
     uint64_t key = (uint64_t)address->sin_addr.s_addr << 16 | address->sin_port;
-    return &listener->buckets[(key * 0x9e3779b97f4a7c15) >> 49];
+    return &listener->buckets[(key * 0x9e3779b97f4a7c15) >> 50];
 }
 
-static struct client *find_client(struct udp_listener *listener, const struct sockaddr_in *address) {
-    for (struct client *client = *bucket(listener, address); client; client = client->next)
-        if (client->address.sin_addr.s_addr == address->sin_addr.s_addr
-            && client->address.sin_port == address->sin_port)
-            return client;
-    return NULL;
+static bool is_same(const struct sockaddr_in *a, const struct sockaddr_in *b) {
+    return a->sin_addr.s_addr == b->sin_addr.s_addr && a->sin_port == b->sin_port;
 }
 
-static struct client *add_client(struct udp_listener *listener, const struct sockaddr_in *address) {
+static struct client *add_client(struct listener *listener, const struct sockaddr_in *address) {
     struct client *client = &listener->clients[listener->used % CLIENTS], **place;
     if (listener->used++ >= CLIENTS) {
         close(client->endpoint.fd);
@@ -299,17 +279,18 @@ static struct client *add_client(struct udp_listener *listener, const struct soc
     return client;
 }
 
-static void relay_questions(struct udp_listener *listener) {
+static void relay_questions(struct listener *listener) {
     int count = receive_batch(listener->endpoint.fd);
     for (int i = 0; i < count;) {
-        struct client *client = find_client(listener, &batch.peers[i]);
+        struct client *client = *bucket(listener, &batch.peers[i]);
+        while (client && !is_same(&client->address, &batch.peers[i])) client = client->next;
         if (client == NULL) client = add_client(listener, &batch.peers[i]);
         int first = i;
         do {
             batch.messages[i].msg_hdr.msg_name = NULL;
             batch.messages[i].msg_hdr.msg_namelen = 0;
             i++;
-        } while (i < count && memcmp(&batch.peers[i], &client->address, 8) == 0);
+        } while (i < count && is_same(&batch.peers[i], &client->address));
         sendmmsg(client->endpoint.fd, batch.messages + first, (unsigned)(i - first), 0);
     }
 }
@@ -335,22 +316,15 @@ static void listen_at(const char *text) {
     int fd = check(socket(AF_INET, (is_tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK, 0), "socket");
     setsockopt(fd, SOL_SOCKET, is_tcp ? SO_REUSEADDR : SO_RCVBUF, is_tcp ? &on : &(int){4 << 20}, sizeof on);
     check(bind(fd, (struct sockaddr *)&address, sizeof address), "bind");
+    struct listener *listener = calloc(1, sizeof *listener);
+    if (listener == NULL || (listener->clients = calloc(CLIENTS, sizeof *listener->clients)) == NULL) abort();
+    listener->endpoint = (struct endpoint){is_tcp ? TCP_LISTENER : UDP_LISTENER, fd};
+    listener->target = loopback(target);
     if (is_tcp) {
-        struct listener *listener = calloc(1, sizeof *listener);
-        if (listener == NULL) abort();
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         check(listen(fd, 4096), "listen");
-        *listener = (struct listener){{TCP_LISTENER, fd}, loopback(target)};
-        watch(&listener->endpoint, EPOLLIN);
-    } else {
-        struct udp_listener *listener = calloc(1, sizeof *listener);
-        if (listener == NULL) abort();
-        listener->clients = calloc(CLIENTS, sizeof *listener->clients);
-        if (listener->clients == NULL) abort();
-        listener->endpoint = (struct endpoint){UDP_LISTENER, fd};
-        listener->target = loopback(target);
-        watch(&listener->endpoint, EPOLLIN);
     }
+    watch(&listener->endpoint, EPOLLIN);
 }
 
 int main(int count, char **arguments) {
@@ -365,7 +339,7 @@ int main(int count, char **arguments) {
             switch (endpoint->kind) {
             case TCP_LISTENER: accept_flows((struct listener *)endpoint); break;
             case TCP_SIDE: handle_side((struct side *)endpoint, events[i].events); break;
-            case UDP_LISTENER: relay_questions((struct udp_listener *)endpoint); break;
+            case UDP_LISTENER: relay_questions((struct listener *)endpoint); break;
             case UDP_CLIENT: relay_answers((struct client *)endpoint); break;
             }
         }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
-from runner import Sample
-from workloads import BASE, GROWTH, ONE_WORKER, TWO_WORKERS, Workload
+from workloads import BASE, GROWTH, ONE_WORKER, TWO_WORKERS, Sample, Workload
 
 Round = dict[str, Sample]
 """Samples of one workload in one round, by subject."""
@@ -36,43 +36,70 @@ def shown_cost(cost: float, workload: Workload) -> str:
 
 
 def median_cost(rounds: list[Round], subject: str, workload: Workload) -> float | None:
-    costs = [samples[subject].cost(workload) for samples in rounds if subject in samples]
+    costs = [workload.cost(samples[subject]) for samples in rounds if subject in samples]
     return median(costs) if costs else None
 
 
-def better_peer(rounds: list[Round], workload: Workload) -> str | None:
-    """Of haproxy and nginx the one that costs less."""
-    costs = {peer: median_cost(rounds, peer, workload) for peer in ("haproxy", "nginx")}
-    known = {peer: cost for peer, cost in costs.items() if cost is not None}
+Measure = Callable[[Sample], float]
+"""What is compared of two samples: a cost, or a latency."""
+
+# Latencies are known to 1.6 %, and share a core with the load: no worse means not by more than this.
+LATENCY_TOLERANCE = 1.05
+# Of a million datagrams so many may be lost before it counts.
+LOSS_TOLERANCE = 100e-6
+
+
+def better_peer(rounds: list[Round], measure: Measure) -> str | None:
+    """Of haproxy and nginx the one that has less of it."""
+    known = {
+        peer: median(measure(samples[peer]) for samples in rounds if peer in samples)
+        for peer in ("haproxy", "nginx") if any(peer in samples for samples in rounds)}
     return min(known, key=known.__getitem__) if known else None
 
 
-def paired(rounds: list[Round], subject: str, peer: str | None, workload: Workload) -> Ratio | None:
-    """The subject's cost as a ratio to the peer's in the same round."""
+def paired(rounds: list[Round], subject: str, measure: Measure) -> Ratio | None:
+    """The subject as a ratio to the better peer in the same round."""
+    peer = better_peer(rounds, measure)
     ratios = [
-        samples[subject].cost(workload) / samples[peer].cost(workload)
+        measure(samples[subject]) / max(measure(samples[peer]), 1e-9)
         for samples in rounds if peer and subject in samples and peer in samples]
     return Ratio.of(ratios) if ratios else None
 
 
-def verdict(ratio: float, goal: float | None, *, is_floor: bool = False) -> str:
-    if goal is None:
-        return ""
-    return "yes" if (ratio >= goal if is_floor else ratio <= goal) else "**no**"
+def loss(rounds: list[Round], subject: str) -> float:
+    samples = [one[subject] for one in rounds if subject in one]
+    return sum(one.lost for one in samples) / max(1, sum(one.units for one in samples))
+
+
+def is_met(workload: Workload, rounds: list[Round]) -> bool:
+    """The cost, the latency where it is asked for, nothing lost that peers deliver, and no failure."""
+    ratio = paired(rounds, "weir", workload.cost)
+    latency = paired(rounds, "weir", p99) if workload.compares_latency else None
+    lost = loss(rounds, "weir")
+    return (
+        ratio is not None and workload.goal is not None and ratio.median <= workload.goal
+        and (latency is None or latency.median <= LATENCY_TOLERANCE)
+        and lost <= LOSS_TOLERANCE + loss(rounds, better_peer(rounds, workload.cost) or "weir")
+        and not any(samples["weir"].errors for samples in rounds if "weir" in samples))
+
+
+def p99(sample: Sample) -> float:
+    return sample.p99_us
 
 
 def summary(workload: Workload, rounds: list[Round], subjects: list[str]) -> dict:
     """One workload's result, for the file and for --compare."""
-    peer = better_peer(rounds, workload)
-    ratios = {subject: paired(rounds, subject, peer, workload) for subject in subjects}
-    result: dict = {"better_peer": peer, "goal": workload.goal, "unit": workload.unit}
+    ratios = {subject: paired(rounds, subject, workload.cost) for subject in subjects}
+    result: dict = {
+        "better_peer": better_peer(rounds, workload.cost), "goal": workload.goal, "unit": workload.unit,
+        "is_met": is_met(workload, rounds)}
     for subject in subjects:
         samples = [one[subject] for one in rounds if subject in one]
         if not samples:
             continue
         ratio = ratios[subject]
         result[subject] = {
-            "cost": median(sample.cost(workload) for sample in samples),
+            "cost": median(workload.cost(sample) for sample in samples),
             "ratio": [ratio.median, ratio.least, ratio.most] if ratio else None,
             "p50_us": median(sample.p50_us for sample in samples),
             "p99_us": median(sample.p99_us for sample in samples),
@@ -83,20 +110,21 @@ def summary(workload: Workload, rounds: list[Round], subjects: list[str]) -> dic
 
 def workload_table(results: dict[str, list[Round]], workloads: list[Workload], subjects: list[str]) -> str:
     lines = [
-        f"| workload | unit | {' | '.join(subjects)} | Weir ÷ better of haproxy, nginx | floor ÷ better | target | met |",
-        "|---" * (len(subjects) + 6) + "|"]
+        f"| workload | unit | {' | '.join(subjects)} | Weir ÷ better of haproxy, nginx | floor ÷ better | target "
+        "| p99 ÷ better | met |",
+        "|---" * (len(subjects) + 7) + "|"]
     for workload in workloads:
         rounds = results.get(workload.name)
         if not rounds:
             continue
-        peer = better_peer(rounds, workload)
         costs = [median_cost(rounds, subject, workload) for subject in subjects]
         cells = ["–" if cost is None else shown_cost(cost, workload) for cost in costs]
-        ours = paired(rounds, "weir", peer, workload)
-        floor = paired(rounds, "floor", peer, workload)
+        ours, floor = (paired(rounds, subject, workload.cost) for subject in ("weir", "floor"))
+        latency = paired(rounds, "weir", p99) if workload.compares_latency else None
+        met = "" if ours is None or workload.goal is None else "yes" if is_met(workload, rounds) else "**no**"
         lines.append(
             f"| {workload.title} | {workload.unit} | {' | '.join(cells)} | {ours or '–'} | {floor or '–'} "
-            f"| ≤ {workload.goal} | {verdict(ours.median, workload.goal) if ours else '–'} |")
+            f"| {f'≤ {workload.goal}' if workload.goal else ''} | {latency or ''} | {met} |")
     return "\n".join(lines)
 
 
@@ -151,7 +179,7 @@ def growth_table(rounds: list[Round]) -> str:
         lines.append(
             f"| 2 workers against 1 on all cores: connections per CPU second of the busier worker "
             f"| {number(costs[0])} and {number(costs[1])} | {ratio} | ≥ {TWO_WORKERS.goal} "
-            f"| {verdict(ratio.median, TWO_WORKERS.goal, is_floor=True)} |")
+            f"| {verdict(ratio.median, TWO_WORKERS.goal, is_least=True)} |")
     return "\n".join(lines)
 
 

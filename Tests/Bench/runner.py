@@ -6,47 +6,23 @@ import contextlib
 import json
 import subprocess
 import time
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from measure import (
-    BenchError, Namespace, SystemCallCount, busy_seconds, descendants, namespace, resident_anonymous_bytes, running,
+    BenchError, Namespace, SystemCallCount, busy_seconds, descendants, namespace, pace, resident_anonymous_bytes, running,
     thread_nanoseconds, user_share, wait_until,
 )
 from peers import BULK, DATAGRAMS, ECHO, FURTHER, QUESTIONS, TARGET_BULK, TARGET_ECHO, Proxy, Shape
-from workloads import FLOWS, GROWTH_AMOUNT, GROWTH_WARM_UP, Variant, Workload, load
+from workloads import GROWTH_AMOUNT, GROWTH_WARM_UP, UNEVEN, Sample, Variant, Workload, load
 
 LOAD_TIMEOUT = 120.0
 # After the last answer the proxy still closes; then its counters rest.
 SETTLE = 0.05
-# More than this of the cores' time taken by others disturbs a measurement.
-DISTURBED = 0.08
-
-
-@dataclass
-class Sample:
-    subject: str
-    name: str
-    units: int
-    seconds: float
-    cpu_nanoseconds: int
-    # CPU time of each thread that did anything, largest first.
-    threads: list[int] = field(default_factory=list)
-    user_share: float = 0.0
-    p50_us: float = 0.0
-    p99_us: float = 0.0
-    lost: int = 0
-    errors: int = 0
-    memory_bytes: int = 0
-    # The part of the time of all cores that went to processes other than this measurement's.
-    foreign: float = 0.0
-    system_calls: dict[str, int] = field(default_factory=dict)
-
-    def cost(self, workload: Workload) -> float:
-        """Nanoseconds or bytes for one unit."""
-        if workload.measure == "memory":
-            return self.memory_bytes / self.units
-        return self.cpu_nanoseconds / (self.units / workload.unit_size)
+# What is usual is the median of so many looks; for a usual moment a measurement waits this long.
+LOOKS, WAIT_FOR_PACE = 25, 2.0
 
 
 class Load:
@@ -68,6 +44,28 @@ class Load:
         self.process.stdin.flush()
 
 
+class Pace:
+    """How fast the proxy's core usually is, and how far from that it is now."""
+
+    def __init__(self, core: int) -> None:
+        self._core = core
+        self._looks: deque[float] = deque(maxlen=LOOKS)
+        for _ in range(LOOKS // 2):
+            self.look()
+
+    def look(self) -> float:
+        """Now, as a ratio to the usual; above 1 is slow."""
+        now = pace(self._core)
+        self._looks.append(now)
+        return now / median(self._looks)
+
+    def await_usual(self) -> float:
+        deadline = time.monotonic() + WAIT_FOR_PACE
+        while abs((now := self.look()) - 1) > UNEVEN and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return now
+
+
 @dataclass
 class Runner:
     load_binary: str
@@ -75,6 +73,9 @@ class Runner:
     # The proxy has the last core, the load and the targets the others.
     cores: list[int]
     patience: int = 0
+
+    def __post_init__(self) -> None:
+        self._pace = Pace(self.cores[-1])
 
     def _start_load(self, net: Namespace, arguments: list[str], cores: list[int]) -> Load:
         timeout = ["timeout", "--foreground", str(int(LOAD_TIMEOUT))]
@@ -86,13 +87,13 @@ class Runner:
         self, proxy: Proxy, name: str, loads: list[list[str]], shape: Shape, *, live_flows: int = 0,
         is_pinned: bool = True, counts_calls: bool = False,
     ) -> Sample:
-        """Again while others disturb it, as far as patience goes; the least disturbed counts."""
+        """Again while it is disturbed, as far as patience goes; the least disturbed counts."""
         samples = []
         for _ in range(1 + self.patience):
             samples.append(self._measure(proxy, name, loads, shape, live_flows, is_pinned, counts_calls))
-            if samples[-1].foreign <= DISTURBED:
+            if not samples[-1].is_disturbed:
                 break
-        return min(samples, key=lambda sample: sample.foreign)
+        return min(samples, key=lambda sample: sample.disturbance)
 
     def _measure(
         self, proxy: Proxy, name: str, loads: list[list[str]], shape: Shape, live_flows: int, is_pinned: bool,
@@ -138,6 +139,7 @@ class Runner:
             time.sleep(SETTLE)
 
             memory_after = resident_anonymous_bytes(pids)
+            pace_before = self._pace.await_usual()
             own_before, busy_before = sum(thread_nanoseconds(own).values()), busy_seconds(self.cores)
             before, user_before, began = thread_nanoseconds(pids), user_share(pids), time.monotonic()
             for one in started:
@@ -159,7 +161,7 @@ class Runner:
                 p99_us=max(result["p99_us"] for result in results),
                 lost=sum(result["lost"] for result in results),
                 errors=sum(result["errors"] for result in results), memory_bytes=memory_after - memory_before,
-                foreign=max(0.0, foreign), system_calls=calls.finish() if calls else {})
+                pace=(pace_before, self._pace.look()), foreign=max(0.0, foreign), system_calls=calls.finish() if calls else {})
 
     def workload(self, proxy: Proxy, workload: Workload, scale: float, *, counts_calls: bool = False) -> Sample:
         arguments = workload.arguments(scale)

@@ -2,11 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from peers import BULK, DATAGRAMS, ECHO, FLOWS, FURTHER, QUESTIONS, Shape
 
 GiB = 1 << 30
+
+# A sample is disturbed when others take more than this of the cores' time, or when the machine is faster or
+# slower than usual by more than this.
+FOREIGN, UNEVEN = 0.08, 0.06
+
+
+@dataclass
+class Sample:
+    subject: str
+    name: str
+    units: int
+    seconds: float
+    cpu_nanoseconds: int
+    # CPU time of each thread that did anything, largest first.
+    threads: list[int] = field(default_factory=list)
+    user_share: float = 0.0
+    p50_us: float = 0.0
+    p99_us: float = 0.0
+    lost: int = 0
+    errors: int = 0
+    memory_bytes: int = 0
+    # How slow the proxy's core was before and after, as a ratio to the usual; see runner.Pace.
+    pace: tuple[float, float] = (1.0, 1.0)
+    # The part of the time of all cores that went to processes other than this measurement's.
+    foreign: float = 0.0
+    system_calls: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def unevenness(self) -> float:
+        return max(abs(value - 1) for value in self.pace)
+
+    @property
+    def disturbance(self) -> float:
+        """Above 1 the sample is not to be trusted."""
+        return max(self.foreign / FOREIGN, self.unevenness / UNEVEN)
+
+    @property
+    def is_disturbed(self) -> bool:
+        return self.disturbance > 1
 
 
 @dataclass(frozen=True)
@@ -23,8 +62,15 @@ class Workload:
     unit_size: int = 1
     # Upper bound for Weir's ratio to the better of haproxy and nginx.
     goal: float | None = None
+    compares_latency: bool = False
     is_udp: bool = False
     shape: Shape = Shape()
+
+    def cost(self, sample: Sample) -> float:
+        """Nanoseconds or bytes for one unit."""
+        if self.measure == "memory":
+            return sample.memory_bytes / sample.units
+        return sample.cpu_nanoseconds / (sample.units / self.unit_size)
 
     def arguments(self, scale: float) -> list[str]:
         count = "--bytes" if self.load[0].startswith("bulk") else "--count"
@@ -49,28 +95,39 @@ WORKLOADS = [
         warm_up=GiB // 2, unit="ms/GiB", unit_size=GiB, goal=0.85),
     Workload(
         "connections", "connect, 64 B there and back, close; 32 at a time",
-        load("connections", ECHO, at_once=32, size=64), amount=10_000, warm_up=1_000, unit="µs/connection",
+        load("connections", ECHO, at_once=32, size=64), amount=12_000, warm_up=1_000, unit="µs/connection",
         goal=0.92),
     Workload(
         "ping-pong-64", "64 connections, 64 B ping-pong", load("ping-pong", ECHO, flows=64, size=64),
-        amount=100_000, warm_up=5_000, unit="µs/round trip", goal=0.9),
+        amount=100_000, warm_up=5_000, unit="µs/round trip", goal=0.9,
+        compares_latency=True),
     Workload(
         "ping-pong-4096", "64 connections, 4 KiB ping-pong", load("ping-pong", ECHO, flows=64, size=4096),
-        amount=80_000, warm_up=5_000, unit="µs/round trip", goal=0.9),
+        amount=80_000, warm_up=5_000, unit="µs/round trip", goal=0.9,
+        compares_latency=True),
     Workload(
         "idle", f"{FLOWS:,} idle flows", load("idle", ECHO, flows=FLOWS, size=64), amount=0, warm_up=0,
         measure="memory", unit="B/flow", goal=0.15),
     Workload(
-        "datagrams-64", "UDP 64 B, 16 flows, 8 in flight on each",
-        load("datagrams", DATAGRAMS, flows=16, window=8, size=64), amount=200_000, warm_up=10_000,
+        "datagrams-64", "UDP 64 B, 16 flows, 16 in flight on each",
+        load("datagrams", DATAGRAMS, flows=16, window=16, size=64), amount=200_000, warm_up=10_000,
         unit="µs/datagram", goal=0.55, is_udp=True, shape=Shape(for_datagrams=True)),
     Workload(
-        "datagrams-1200", "UDP 1,200 B, 16 flows, 8 in flight on each",
-        load("datagrams", DATAGRAMS, flows=16, window=8, size=1200), amount=200_000, warm_up=10_000,
+        "datagrams-1200", "UDP 1,200 B, 16 flows, 16 in flight on each",
+        load("datagrams", DATAGRAMS, flows=16, window=16, size=1200), amount=200_000, warm_up=10_000,
         unit="µs/datagram", goal=0.55, is_udp=True, shape=Shape(for_datagrams=True)),
     Workload(
-        "new-flows", "UDP 64 B, every datagram a new flow, 32 in flight",
-        # The warm-up fills every table, so that each new flow also pays for the end of an old one.
+        # No two datagrams in a row are of one flow: nothing can be sent together.
+        "datagrams-single", "UDP 64 B, 256 flows, 1 in flight on each",
+        load("datagrams", DATAGRAMS, flows=256, window=1, size=64), amount=100_000, warm_up=10_000,
+        unit="µs/datagram", is_udp=True, shape=Shape(for_datagrams=True)),
+    Workload(
+        "new-flows", "UDP 64 B, every datagram a new flow, while there is room",
+        load("new-flows", QUESTIONS, window=32, size=64), amount=FLOWS - 1_500, warm_up=500, unit="µs/flow",
+        goal=0.75, is_udp=True, shape=Shape(for_datagrams=True)),
+    Workload(
+        # The warm-up fills every table: each new flow also pays for the end of an old one.
+        "turnover", "UDP 64 B, every datagram a new flow in place of an old one",
         load("new-flows", QUESTIONS, window=32, size=64), amount=30_000, warm_up=FLOWS + 2_000, unit="µs/flow",
         goal=0.75, is_udp=True, shape=Shape(for_datagrams=True)),
 ]
