@@ -197,16 +197,15 @@ extension Worker {
     }
 
     mutating func targetIsReady(_ slot: Int, _ readiness: Readiness, at now: Instant) {
-        if readiness.hasErrorOrHangup {
-            let errno = flows[slot].target.takeError()
-            if flows[slot].phase == .connecting {
+        if flows[slot].phase == .connecting {
+            if readiness.hasErrorOrHangup {
                 connectFailed(slot, at: now)
                 return
             }
-            if errno != nil {
-                end(slot, .targetReset, at: now)
-                return
-            }
+        } else if readiness.hasError, flows[slot].target.takeError() != nil {
+            // A hangup alone is the ordinary end of both halves, on which no error waits to be asked for.
+            end(slot, .targetReset, at: now)
+            return
         }
         if flows[slot].phase == .connecting {
             guard readiness.isWritable else { return }
