@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import servers
+from harness import network, servers
 from harness.ports import PortAllocator
 from harness.weir import Weir
 
@@ -27,6 +27,7 @@ def pytest_sessionstart(session):
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if not BINARY.exists():
         pytest.exit(f"{BINARY} is not built; run scripts/test, or set WEIR_BINARY", returncode=2)
+    network.delete_leftovers()
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -34,6 +35,8 @@ def pytest_runtest_makereport(item, call):
     """Attaches the logs of a failed test, wherever it failed."""
     outcome = yield
     report = outcome.get_result()
+    if call.excinfo is not None and report.when == "call":
+        item.has_failed = True
     if report.failed:
         for weir in getattr(item, "weirs", []):
             report.sections.append((f"log of Weir in {weir.directory}", weir.log()[-20_000:]))
@@ -75,7 +78,9 @@ def make_weir(request, directory):
         if weir.process is None:
             continue
         try:
-            if checks and weir.baseline_fd_count is not None:
+            # A test that failed midway has left its clients as they were: one report is enough.
+            has_failed = getattr(request.node, "has_failed", False)
+            if checks and not has_failed and weir.baseline_fd_count is not None:
                 weir.check_invariants()
                 assert weir.stop() == 0, "SIGTERM ends with status 0"
         except Exception as problem:
@@ -111,3 +116,24 @@ def greeters(serve):
         return [serve(servers.TCPServer(servers.greeting, name, **options)) for name in names[:count]]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def _namespaces():
+    reason = network.why_not()
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def make_network(_namespaces):
+    """Makes a client, Weir and targets on links of their own; see harness/network.py."""
+    networks = []
+
+    def make(*arguments, **options):
+        networks.append(network.Network(*arguments, **options))
+        return networks[-1]
+
+    yield make
+    for made in networks:
+        made.delete()

@@ -28,6 +28,17 @@ def receive_all(connection):
     return b"".join(parts)
 
 
+def receive_exactly(connection, byte_count):
+    """So many bytes; MSG_WAITALL does not wait on a socket with a timeout."""
+    data = bytearray()
+    while len(data) < byte_count:
+        part = connection.recv(byte_count - len(data))
+        if not part:
+            raise ConnectionError(f"end of stream after {len(data)} of {byte_count} bytes")
+        data += part
+    return bytes(data)
+
+
 def receive_line(connection):
     line = b""
     while not line.endswith(b"\n"):
@@ -197,8 +208,8 @@ class UDPServer:
     def stop(self):
         if self._socket.fileno() < 0:
             return
-        with socket.socket(self._socket.family, socket.SOCK_DGRAM) as waker:
-            waker.sendto(b"\0stop", (self.address, self.port))
+        # From its own socket: in its network namespace it may be out of everybody else's reach.
+        self._socket.sendto(b"\0stop", (self.address, self.port))
         self._thread.join(5)
         self._socket.close()
 

@@ -4,6 +4,7 @@ import copy
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -223,6 +224,22 @@ class Weir:
         with open(f"/proc/{self.process.pid}/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
+    def cpu_seconds(self):
+        """What all its threads have used, to the nanosecond; threads that ended do not count."""
+        total = 0
+        for task in os.listdir(f"/proc/{self.process.pid}/task"):
+            with open(f"/proc/{self.process.pid}/task/{task}/schedstat") as file:
+                total += int(file.read().split()[0])
+        return total / 1e9
+
+    def set_descriptor_limit(self, count=None):
+        """Of the running process, which reads its limit only at start; None gives everything back."""
+        _, hard = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (hard if count is None else count, hard))
+
+    def counters(self):
+        return self.api("/v1/status")["counters"]
+
     def process_status(self):
         with open(f"/proc/{self.process.pid}/status") as file:
             return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
@@ -247,8 +264,29 @@ class Weir:
         assert count <= limit, f"{count} descriptors, {self.baseline_fd_count} at start, at most {limit} expected"
         return True
 
+    def check_bytes(self, to_targets, to_clients, group=None):
+        """What the test knows to have passed is what is counted, at every level and at the targets."""
+
+        def add_up():
+            status = self.api("/v1/status")
+            groups = [g for g in status["target_groups"] if group in (None, g["name"])]
+            levels = {
+                "load balancers": [] if group else [b["statistics"] for b in status["load_balancers"]],
+                "groups": [g["statistics"] for g in groups],
+                "targets": [t["statistics"] for g in groups for t in g["targets"]],
+            }
+            for level, statistics in levels.items():
+                if not statistics:
+                    continue
+                said = tuple(sum(s[key] for s in statistics) for key in ("client_bytes", "target_bytes"))
+                assert said == (to_targets, to_clients), f"{said} at {level}, {(to_targets, to_clients)} passed"
+            return True
+
+        eventually(add_up, 5, "bytes add up")
+
     def _check_accounting(self):
         """One flow is counted once at each level, and what is active is what is listed."""
+        eventually(self._bytes_add_up, 5, "bytes add up")
         status = self.api("/v1/status")
         assert status["counters"].get("internal_errors", 0) == 0, status["counters"]
         for balancer in status["load_balancers"]:
@@ -262,3 +300,18 @@ class Weir:
                 for transport in ("tcp", "udp"):
                     active = statistics[f"active_flow_count_{transport}"]
                     assert 0 <= active <= statistics[f"new_flow_count_{transport}"], listener
+
+    def _bytes_add_up(self):
+        """What listeners took and gave is what targets got and gave; it may lag a moment behind traffic."""
+        status = self.api("/v1/status")
+        for key in ("client_bytes", "target_bytes", "processed_bytes_tcp", "processed_bytes_udp"):
+            balancers = sum(b["statistics"][key] for b in status["load_balancers"])
+            groups = sum(g["statistics"][key] for g in status["target_groups"])
+            # Targets and listeners that left take their counts with them.
+            assert balancers == groups or self.has_changed, (
+                f"{key}: {balancers} at load balancers, {groups} at target groups")
+        for balancer in status["load_balancers"]:
+            statistics = balancer["statistics"]
+            processed = statistics["processed_bytes_tcp"] + statistics["processed_bytes_udp"]
+            assert processed == statistics["client_bytes"] + statistics["target_bytes"], statistics
+        return True
