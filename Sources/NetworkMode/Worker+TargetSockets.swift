@@ -35,7 +35,8 @@ extension Worker {
             guard let socket = try? Descriptor.socket(transport, family) else { return .noDescriptor }
             prepare(socket, transport, hasEarlyBytes: hasEarlyBytes)
             let sourceColumn = bindToNextSource(socket, family)
-            let errno = sourceColumn.map { connect(socket, transport, to: selection, sourceColumn: $0) }
+            let errno =
+                sourceColumn.map { connect(socket, transport, to: selection, sourceColumn: $0) }
                 ?? .addressNotAvailable
             if let sourceColumn, errno == nil || errno == .inProgress {
                 return .open(socket, sourceColumn: sourceColumn)
