@@ -59,7 +59,7 @@ public enum Limits {
     public static let connectAttemptCountMax = 8
     public static let ephemeralPortUseWarningPercent = 50
     /// From this use on a worker names a few ports for the kernel to choose from, instead of all.
-    public static let ephemeralPortUseSteeredPercent = 12
+    public static let ephemeralPortUseSteeredPercent = 25
     public static let steeredPortCount = 8
     public static let steeredAttemptCountMax = 16
 

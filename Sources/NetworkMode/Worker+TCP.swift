@@ -303,6 +303,8 @@ extension Worker {
                     lane.transfer.didSend(count)
                     lane.stashOffset += UInt32(count)
                     scratchOffset += count
+                    // At once: what is read next is in scratch memory again.
+                    if lane.transfer.heldByteCount == 0 { emptyStash(&lane) }
                 case .wouldBlock, .endOfStream: lane.transfer.sinkWouldBlock()
                 case .failed(let errno) where errno.isExhaustion:
                     stall(slot, at: now)
@@ -361,10 +363,6 @@ extension Worker {
     private mutating func settle(_ lane: inout Lane, _ scratchOffset: Int) {
         let heldCount = Int(lane.transfer.heldByteCount)
         if heldCount == 0 {
-            if lane.stashCellPlusOne > 0 {
-                stash.free(cell: Int(lane.stashCellPlusOne - 1))
-                lane.stashCellPlusOne = 0
-            }
             if let pipe = lane.pipe {
                 pipes.giveBack(pipe)
                 lane.pipe = nil
@@ -377,6 +375,12 @@ extension Worker {
             lane.stashCellPlusOne = UInt32(cell + 1)
             lane.stashOffset = 0
         }
+    }
+
+    private mutating func emptyStash(_ lane: inout Lane) {
+        guard lane.stashCellPlusOne > 0 else { return }
+        stash.free(cell: Int(lane.stashCellPlusOne - 1))
+        lane.stashCellPlusOne = 0
     }
 
     private mutating func queue(_ slot: Int) {
@@ -477,7 +481,8 @@ extension Worker {
     }
 
     private mutating func release(_ lane: Lane) {
-        if lane.stashCellPlusOne > 0 { stash.free(cell: Int(lane.stashCellPlusOne - 1)) }
+        var lane = lane
+        emptyStash(&lane)
         guard let pipe = lane.pipe else { return }
         if lane.transfer.heldByteCount > 0 {
             // It still holds bytes of this flow, which no other may see.
