@@ -53,6 +53,8 @@ let package = Package(
             cSettings: [.define("WEIR_FAULT_INJECTION", .when(configuration: .debug))]
         ),
         .systemLibrary(name: "CCapability", pkgConfig: "libcap", providers: [.apt(["libcap-dev"])]),
+        // OpenSSL 3.0 or later, as Debian 12 has it.
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
         // Core: values and pure state machines. Imports nothing.
         .target(name: "Balancing", swiftSettings: dataPath),
@@ -61,6 +63,10 @@ let package = Package(
         // Data plane. LinuxIO is unsafe island 1; above it no pointer is seen.
         .target(
             name: "LinuxIO", dependencies: ["Balancing", "CLinux", "CCapability"],
+            swiftSettings: dataPath),
+        // Unsafe island 2: OpenSSL. Descriptors and worker memory come from island 1.
+        .target(
+            name: "TLSTermination", dependencies: ["Balancing", "CLinux", "COpenSSL", "LinuxIO"],
             swiftSettings: dataPath),
         .target(name: "Reactor", dependencies: ["Balancing", "LinuxIO"], swiftSettings: dataPath),
         .target(
@@ -114,6 +120,12 @@ let package = Package(
         .testTarget(name: "BalancingTests", dependencies: ["Balancing", "HTTPCore"], swiftSettings: tests),
         .testTarget(
             name: "LinuxIOTests", dependencies: ["CLinux", "LinuxIO", "Reactor"], swiftSettings: tests),
+        .testTarget(
+            name: "TLSTerminationTests",
+            dependencies: [
+                "Balancing", "CAllocationCount", "CLinux", "COpenSSL", "LinuxIO", "TLSTermination",
+            ],
+            swiftSettings: tests),
         .testTarget(
             name: "NetworkModeTests",
             dependencies: ["CAllocationCount", "CLinux", "LinuxIO", "NetworkMode", "Reactor"],

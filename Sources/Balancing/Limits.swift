@@ -63,6 +63,15 @@ public enum Limits {
     public static let steeredPortCount = 8
     public static let steeredAttemptCountMax = 16
 
+    // TLS. More certificates or keys are refused with an error, a larger file and a longer client chain too.
+    public static let certificatesPerListenerMax = 25
+    public static let certificateFileByteCountMax = 1 << 20
+    public static let authorityFileByteCountMax = 8 << 20
+    public static let ticketKeyCountMax = 8
+    public static let clientChainByteCountMax = 32 << 10
+    /// Issuers between a client's certificate and one of the CA bundle.
+    public static let clientChainDepthMax = 4
+
     // Probes.
     public static let concurrentProbeCountMax = 256
     public static let probeResponseByteCountMax = 64 << 10
