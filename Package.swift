@@ -145,7 +145,8 @@ let package = Package(
         .target(
             name: "FuzzTargets",
             dependencies: [
-                "AdminModel", "AdminServer", "Balancing", "ControlPlane", "HTTPCore", "LinuxIO", "NetworkMode",
+                "AdminModel", "AdminServer", "Balancing", "ControlPlane", "HTTPCore", "LinuxIO",
+                "NetworkMode",
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/Fuzz/Targets", swiftSettings: tests),
@@ -158,5 +159,6 @@ let package = Package(
 if Context.environment["WEIR_FUZZING"] != nil {
     package.targets.append(
         .executableTarget(
-            name: "weir-fuzz", dependencies: ["FuzzTargets"], path: "Tests/Fuzz/Driver", swiftSettings: tests))
+            name: "weir-fuzz", dependencies: ["FuzzTargets"], path: "Tests/Fuzz/Driver", swiftSettings: tests)
+    )
 }

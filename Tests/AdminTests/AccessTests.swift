@@ -131,7 +131,9 @@ import Testing
         #expect(limiter.waitSeconds(for: "late", atSeconds: 1_000) == nil)
     }
 
-    @Test(arguments: ["", "s", "secre", "secrett", "Secret", "secret\u{0}", String(repeating: "secret", count: 9)])
+    @Test(arguments: [
+        "", "s", "secre", "secrett", "Secret", "secret\u{0}", String(repeating: "secret", count: 9),
+    ])
     func `a token that differs anywhere is wrong`(guess: String) {
         let token = BearerToken("secret")
         #expect(token.judge("Bearer \(guess)") != .granted)

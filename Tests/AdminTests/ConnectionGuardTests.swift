@@ -15,8 +15,8 @@ import Testing
     private let census = ConnectionCensus(countMax: 2)
 
     private func connect() throws -> EmbeddedChannel {
-        let channel = EmbeddedChannel(handler: ConnectionGuard(census: census, limits: deadlines))
-        channel.allowRemoteHalfClosure = true
+        let channel = EmbeddedChannel(
+            handlers: [HalfClosure(), ConnectionGuard(census: census, limits: deadlines)])
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
         return channel
     }
@@ -55,7 +55,8 @@ import Testing
         #expect(!channel.isActive)
     }
 
-    @Test func `a whole body has no deadline, and a connection lives through any number of requests`() throws {
+    @Test func `a whole body has no deadline, and a connection lives through any number of requests`() throws
+    {
         let channel = try connect()
         for _ in 0..<3 {
             try channel.writeInbound(head(.post))
@@ -106,5 +107,19 @@ import Testing
         let fourth = try connect()
         #expect(working.isActive && third.isActive && !fourth.isActive)
         for channel in [working, third] { _ = try? channel.finish() }
+    }
+}
+
+/// Lets a channel that only knows whole closes be closed towards the client alone.
+private final class HalfClosure: ChannelOutboundHandler {
+    typealias OutboundIn = HTTPResponsePart
+    typealias OutboundOut = HTTPResponsePart
+
+    func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        guard mode == .output else {
+            context.close(mode: mode, promise: promise)
+            return
+        }
+        promise?.succeed()
     }
 }

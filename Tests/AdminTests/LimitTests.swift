@@ -144,7 +144,10 @@ import Testing
 
     @Test(arguments: [
         // Two lengths, or a length and chunks: what one reader takes for a body another takes for a request.
-        ("POST /v1/apply HTTP/1.1\r\n\(host)Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (
+            "POST /v1/apply HTTP/1.1\r\n\(host)Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400
+        ),
         ("POST /v1/apply HTTP/1.1\r\n\(host)Content-Length: 4\r\nContent-Length: 5\r\n\r\n12345", 400),
         ("POST /v1/apply HTTP/1.1\r\n\(host)Content-Length: -1\r\n\r\n", 400),
         ("POST /v1/apply HTTP/1.1\r\n\(host)Content-Length: 99999999999999999999\r\n\r\n", 400),

@@ -9,8 +9,9 @@ import Testing
         .deletingLastPathComponent().deletingLastPathComponent().appending(path: "Fuzz/corpus")
 
     private static let entries: [(target: FuzzTarget, name: String)] = FuzzTarget.allCases.flatMap { target in
-        let names = (try? FileManager.default.contentsOfDirectory(
-            atPath: directory.appending(path: target.rawValue).path())) ?? []
+        let names =
+            (try? FileManager.default.contentsOfDirectory(
+                atPath: directory.appending(path: target.rawValue).path())) ?? []
         return names.sorted().map { (target, $0) }
     }
 
@@ -22,7 +23,8 @@ import Testing
     }
 
     @Test(arguments: entries)
-    func `an input that was found once stops nothing any more`(target: FuzzTarget, name: String) async throws {
+    func `an input that was found once stops nothing any more`(target: FuzzTarget, name: String) async throws
+    {
         let url = Self.directory.appending(path: "\(target.rawValue)/\(name)")
         let bytes = Array(try Data(contentsOf: url))
         await target.run(bytes)

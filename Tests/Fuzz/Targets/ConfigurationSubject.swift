@@ -23,7 +23,8 @@ enum ConfigurationSubject {
         precondition(!errors.errors.isEmpty, "a refusal has a reason")
         precondition(errors.errors.count <= Limits.configurationErrorCountMax + 1)
         // libyaml knows line breaks beside the line feed: CR, NEL, LS and PS.
-        let lineCountMax = 2 + text.unicodeScalars.count { "\n\r\u{85}\u{2028}\u{2029}".unicodeScalars.contains($0) }
+        let lineCountMax =
+            2 + text.unicodeScalars.count { "\n\r\u{85}\u{2028}\u{2029}".unicodeScalars.contains($0) }
         var last = 0
         for error in errors.errors {
             precondition((1...lineCountMax).contains(error.line), "a line of the file")

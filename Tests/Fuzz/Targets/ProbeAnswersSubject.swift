@@ -36,7 +36,8 @@ enum ProbeAnswersSubject {
         let whole = read([bytes[...]])
         precondition(whole.body.count <= Limits.probeResponseByteCountMax)
         precondition(isBodyWanted || whole.body.isEmpty)
-        precondition(whole.statusCode.map { (200...999).contains($0) } ?? true, "interim answers do not count")
+        precondition(
+            whole.statusCode.map { (200...999).contains($0) } ?? true, "interim answers do not count")
         switch whole.state {
         case .head, .malformed: break
         case .body, .complete: precondition(whole.statusCode != nil)
@@ -90,7 +91,11 @@ enum ProbeAnswersSubject {
     private struct ByteGenerator: RandomNumberGenerator {
         var source: ByteSource
 
-        mutating func next() -> UInt64 { (0..<8).reduce(0) { $0 << 8 | UInt64(source.byte()) + UInt64($1 * 0) } }
+        mutating func next() -> UInt64 {
+            var word: UInt64 = 0
+            for _ in 0..<8 { word = word << 8 | UInt64(source.byte()) }
+            return word
+        }
     }
 }
 #endif

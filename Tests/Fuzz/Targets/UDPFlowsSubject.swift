@@ -157,7 +157,8 @@ enum UDPFlowsSubject {
             var older: UInt32 = 0
             for slot in unassuredSlots {
                 precondition(position == UInt32(slot + 1), "in the order of admission")
-                precondition(flows[slot].olderPlusOne == older && flows[slot].isLive && !flows[slot].isAssured)
+                precondition(
+                    flows[slot].olderPlusOne == older && flows[slot].isLive && !flows[slot].isAssured)
                 older = position
                 position = flows[slot].newerPlusOne
             }
