@@ -172,7 +172,7 @@ extension Worker {
     private func list(into collector: FlowCollector, at now: Instant) {
         var progress = collector.progress(of: index)
         let room = collector.room
-        var slotCount = Limits.slotsListedPerTurnMax
+        var slotCount = collector.slotsPerMessage
         var records: [FlowRecord] = []
         while progress.nextFlowSlot < flowSlots.scanBound, slotCount > 0, records.count < room {
             let flow = flows[progress.nextFlowSlot]

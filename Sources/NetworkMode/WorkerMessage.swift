@@ -49,9 +49,13 @@ package final class FlowCollector: Sendable {
 
     private let state: Mutex<State>
     private let countMax: Int
+    let slotsPerMessage: Int
 
-    package init(countMax: Int, workerCount: Int) {
+    package init(
+        countMax: Int, workerCount: Int, slotsPerMessage: Int = Limits.slotsListedPerTurnMax
+    ) {
         self.countMax = countMax
+        self.slotsPerMessage = slotsPerMessage
         state = Mutex(State(progress: [Progress](repeating: Progress(), count: workerCount)))
     }
 
