@@ -43,6 +43,9 @@ public enum Limits {
 
     // Moving bytes; KERNEL figures: crossover of copy and splice at 8–32 KiB.
     public static let copyByteCountMax = 16 << 10
+    /// What a flow may read before its target answers; more stays in the kernel, so that clients of a target
+    /// that never answers cost a page each.
+    public static let earlyByteCountMax = 4 << 10
     public static let pipeByteCountMax = 1 << 20
     public static let pooledPipeCountMax = 64
     public static let shortSplicesBeforeCopy = 8
@@ -57,6 +60,10 @@ public enum Limits {
     // Targets.
     public static let connectAttemptCountMax = 8
     public static let ephemeralPortUseWarningPercent = 50
+    /// From this use on a worker names a few ports for the kernel to choose from, instead of all.
+    public static let ephemeralPortUseSteeredPercent = 12
+    public static let steeredPortCount = 8
+    public static let steeredAttemptCountMax = 16
 
     // Probes.
     public static let concurrentProbeCountMax = 256

@@ -77,7 +77,8 @@ public struct Transfer: BitwiseCopyable, Sendable, Equatable {
             guard isSinkWritable else { return .wait }
             return method == .copy ? .send : .spliceOut
         }
-        if isSourceEnded { return isSinkEnded ? .done : .finish }
+        // A sink that has taken nothing yet may not be connected: the end waits for it too.
+        if isSourceEnded { return isSinkEnded ? .done : isSinkWritable ? .finish : .wait }
         guard isSourceReadable else { return .wait }
         return method == .copy ? .receive : .spliceIn
     }
@@ -88,7 +89,7 @@ public struct Transfer: BitwiseCopyable, Sendable, Equatable {
     public mutating func didReceive(_ count: Int, of byteCountMax: Int) {
         assert(method == .copy && heldByteCount == 0 && count > 0 && count <= byteCountMax)
         heldByteCount = UInt32(truncatingIfNeeded: count)
-        wantsSplice = count == byteCountMax
+        wantsSplice = count == Limits.copyByteCountMax
         // epoll(7): with edge triggering a read of less than was asked for has emptied the socket. When the
         // peer had closed before, nothing can follow: the end needs no read of its own.
         if count < byteCountMax, !hasUrgentMark {

@@ -65,11 +65,17 @@ extension Worker {
             key: FlowKey(client: clientEndpoint, local: local, transport: .tcp), listener: number,
             targetNumber: TargetNumber(0), idleTimeoutSeconds: UInt32(clamping: idleTimeout ?? 350),
             startedAt: now, lastActivityAt: now)
-        guard connectNext(slot, at: now) else {
+        // The first bytes have mostly come by now; with them in hand the connect saves a packet.
+        flows[slot].up.transfer.sourceBecameReadable()
+        let isGone = pump(slot, isUp: true, at: now) != nil
+        guard !isGone, connectNext(slot, at: now) else {
+            release(flows[slot].up)
+            flowTimers.cancel(slot)
             flows[slot].phase = .free
             flowSlots.free(slot)
             client.closeWithReset()
-            counters.add(1, .rejectedFlows, listener: number)
+            counters.add(1, isGone ? .newTCPFlows : .rejectedFlows, listener: number)
+            if isGone { counters.add(1, .clientResets, listener: number) }
             return
         }
         counters.add(1, .newTCPFlows, listener: number)
@@ -142,7 +148,8 @@ extension Worker {
             flows[slot].attemptCountMax = UInt8(clamping: group.connectAttemptCountMax)
             flows[slot].tried.insert(selection.target)
             flows[slot].targetNumber = selection.target
-            switch openTargetSocket(.tcp, to: selection.endpoint) {
+            let hasEarlyBytes = flow.up.transfer.heldByteCount > 0
+            switch openTargetSocket(.tcp, to: selection, hasEarlyBytes: hasEarlyBytes) {
             case .open(let target, let sourceColumn):
                 let token = Token(kind: Kind.target, generation: flow.generation, index: slot)
                 guard epoll.add(target, for: .socket, token: token.rawValue) == nil else {
@@ -250,6 +257,8 @@ extension Worker {
         let source = isUp ? flows[slot].client : flows[slot].target
         let sink = isUp ? flows[slot].target : flows[slot].client
         let byteCountBefore = lane.transfer.byteCount
+        let receiveByteCountMax =
+            flows[slot].phase == .connecting ? Limits.earlyByteCountMax : Limits.copyByteCountMax
         var scratchOffset = 0
         var ending: FlowEnding?
         var stepCount = 0
@@ -263,9 +272,9 @@ extension Worker {
             stepCount += 1
             switch step {
             case .receive:
-                switch source.receive(into: scratch, byteCountMax: Limits.copyByteCountMax) {
+                switch source.receive(into: scratch, byteCountMax: receiveByteCountMax) {
                 case .moved(let count):
-                    lane.transfer.didReceive(count, of: Limits.copyByteCountMax)
+                    lane.transfer.didReceive(count, of: receiveByteCountMax)
                     scratchOffset = 0
                 case .wouldBlock: lane.transfer.sourceWouldBlock()
                 case .endOfStream: lane.transfer.sourceDidEnd()

@@ -125,7 +125,7 @@ extension Worker {
             datagramFlows[slot].attemptCountMax = UInt8(
                 clamping: snapshot.groups[selection.groupIndex].connectAttemptCountMax)
             datagramFlows[slot].tried.insert(selection.target)
-            switch openDatagramSocket(for: slot, to: selection.endpoint) {
+            switch openDatagramSocket(for: slot, to: selection) {
             case .open(let socket, _):
                 let token = Token(kind: Kind.datagramFlow, generation: flow.generation, index: slot)
                 guard epoll.add(socket, for: .readable, token: token.rawValue) == nil else {
@@ -153,10 +153,10 @@ extension Worker {
     }
 
     /// A socket, for which another flow, unassured, gives way when descriptors are out.
-    private mutating func openDatagramSocket(for slot: Int, to endpoint: Endpoint) -> TargetSocket {
-        let socket = openTargetSocket(.udp, to: endpoint)
+    private mutating func openDatagramSocket(for slot: Int, to selection: Selection) -> TargetSocket {
+        let socket = openTargetSocket(.udp, to: selection)
         guard case .noDescriptor = socket, recycleOldest(sparing: slot) else { return socket }
-        return openTargetSocket(.udp, to: endpoint)
+        return openTargetSocket(.udp, to: selection)
     }
 
     /// The target answered with ICMP port unreachable: a sign of ill health, and another target for the flow.
@@ -170,6 +170,7 @@ extension Worker {
         }
         leaveDatagramTarget(slot)
         datagramFlows[slot].isAnswered = false
+        datagramFlows[slot].isCoalescing = false
         if !openTowardsNextTarget(slot) { endDatagramFlow(slot) }
     }
 
@@ -190,6 +191,7 @@ extension Worker {
             datagramFlows[slot].isAnswered = true
             datagramFlows[slot].lastActivityAt = now
             datagramFlows[slot].targetByteCount &+= UInt64(sent.byteCount)
+            if count > 1, !flow.isCoalescing { coalesce(slot) }
             counters.add(sent.byteCount, .targetBytesUDP, target: flow.target, listener: flow.listener)
             counters.add(sent.datagramCount, .targetDatagrams, target: flow.target, listener: flow.listener)
             if sent.droppedCount > 0 {
@@ -201,6 +203,13 @@ extension Worker {
         case .failed, .wouldBlock, .endOfStream:
             break
         }
+    }
+
+    /// Asks the kernel to join what the target sends, once it has sent several datagrams at a time: a flow of
+    /// one question never pays for the call.
+    private mutating func coalesce(_ slot: Int) {
+        datagramFlows[slot].isCoalescing = true
+        datagramFlows[slot].socket.set(.datagramCoalescing)
     }
 
     // MARK: - Sending

@@ -44,6 +44,7 @@ package struct Worker: ~Copyable {
     var lingeringPorts: LingeringPorts
     /// Index of the source address that the last connection began with.
     var nextSource = 0
+    var portSteering: PortSteering
     /// Kept open to be closed when descriptors run out: with it one queued connection can be taken and refused.
     var spareDescriptor = Descriptor.none
 
@@ -71,6 +72,8 @@ package struct Worker: ~Copyable {
         flowTimers = TimerWheel(entryCount: settings.tcpFlowCountMax, now: now)
         stash = Stash(cellCount: settings.tcpFlowCountMax * 2)
         lingeringPorts = LingeringPorts()
+        portSteering = PortSteering(
+            ports: settings.ephemeralPorts, worker: index, workerCount: census.workerCount)
         datagramFlows = MappedSlab(count: settings.udpFlowCountMax)
         datagramSlots = SlotAllocator(capacity: settings.udpFlowCountMax)
         datagramTable = FlowTable(capacity: settings.udpFlowCountMax)

@@ -13,6 +13,7 @@ package struct WorkerSettings: Sendable {
     package var clientCongestionControl: String?
     package var targetCongestionControl: String?
     package var udpIdleTimeoutSeconds: Int
+    package var ephemeralPorts = Machine.ephemeralPorts()
 
     package init(
         tcpFlowCountMax: Int = Limits.tcpFlowCountDefault, udpFlowCountMax: Int = Limits.udpFlowCountDefault,
@@ -56,6 +57,8 @@ package struct FlowCensus: Sendable {
     package init(workerCount: Int) {
         table = CounterTable(rowCount: workerCount, columnCount: 2)
     }
+
+    var workerCount: Int { table.rowCount }
 
     func change(_ transport: Transport, by amount: Int, worker: Int) {
         table.add(amount, row: worker, column: column(transport))

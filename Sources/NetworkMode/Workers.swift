@@ -34,7 +34,6 @@ package final class Workers: Sendable {
     private let counters: [WorkerCounters]
     private let threads: [DataPlaneThread]
     private let state = Mutex(State())
-    private let ephemeralPortCount = Machine.ephemeralPortCount()
 
     /// Starts one worker thread per entry of `processors`, pinned to it.
     ///
@@ -194,7 +193,7 @@ package final class Workers: Sendable {
     /// One line per (source, target) that has taken more than half of its local ports, TIME_WAIT included.
     package var portWarnings: [String] {
         let snapshot = state.withLock { $0.snapshot }
-        let threshold = ephemeralPortCount * Limits.ephemeralPortUseWarningPercent / 100
+        let threshold = settings.ephemeralPorts.count * Limits.ephemeralPortUseWarningPercent / 100
         var warnings: [String] = []
         for (number, endpoint) in snapshot.endpoints.enumerated() {
             guard let endpoint else { continue }
@@ -206,7 +205,7 @@ package final class Workers: Sendable {
                 let source =
                     column == 0 ? "the default source address" : "\(snapshot.sourceAddresses[column - 1])"
                 warnings.append(
-                    "\(used) of \(ephemeralPortCount) local ports from \(source) to target \(endpoint) are in use "
+                    "\(used) of \(settings.ephemeralPorts.count) local ports from \(source) to target \(endpoint) are in use "
                         + "(TIME_WAIT included); connecting gets slow past half. Add addresses to source_addresses "
                         + "or widen net.ipv4.ip_local_port_range.")
             }

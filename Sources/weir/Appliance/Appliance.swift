@@ -273,7 +273,7 @@ struct Appliance: Sendable {
             .trimmingCharacters(in: .whitespacesAndNewlines)
         if let reuse, reuse != "1" {
             logger.info(
-                "net.ipv4.tcp_tw_reuse is \(reuse): each target takes at most about \(Machine.ephemeralPortCount() / 60) short connections a second from one source address; 1 lifts that"
+                "net.ipv4.tcp_tw_reuse is \(reuse): each target takes at most about \(Machine.ephemeralPorts().count / 60) short connections a second from one source address; 1 lifts that"
             )
         }
     }
