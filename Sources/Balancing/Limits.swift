@@ -38,6 +38,8 @@ public enum Limits {
     public static let acceptsPerDrainMax = 16_384
     public static let stepsPerPumpMax = 16
     public static let datagramBatchesPerTurnMax = 4
+    /// A list of flows is made of this many slots at a time.
+    public static let slotsListedPerTurnMax = 1_024
 
     // Moving bytes; KERNEL figures: crossover of copy and splice at 8–32 KiB.
     public static let copyByteCountMax = 16 << 10

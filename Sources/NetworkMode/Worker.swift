@@ -173,10 +173,15 @@ extension Worker {
     }
 
     private func list(into collector: FlowCollector, at now: Instant) {
-        var records: [FlowRecord] = []
+        var progress = collector.progress(of: index)
         let room = collector.room
-        for slot in 0..<flowSlots.scanBound where flows[slot].phase != .free && records.count < room {
-            let flow = flows[slot]
+        var slotCount = collector.slotsPerMessage
+        var records: [FlowRecord] = []
+        while progress.nextFlowSlot < flowSlots.scanBound, slotCount > 0, records.count < room {
+            let flow = flows[progress.nextFlowSlot]
+            progress.nextFlowSlot += 1
+            slotCount -= 1
+            guard flow.phase != .free else { continue }
             let isHalfClosed = flow.up.transfer.isDone || flow.down.transfer.isDone
             records.append(
                 FlowRecord(
@@ -188,8 +193,11 @@ extension Worker {
                     clientBytes: flow.up.transfer.byteCount, targetBytes: flow.down.transfer.byteCount,
                     worker: index))
         }
-        for slot in 0..<datagramSlots.scanBound where datagramFlows[slot].isLive && records.count < room {
-            let flow = datagramFlows[slot]
+        while progress.nextDatagramSlot < datagramSlots.scanBound, slotCount > 0, records.count < room {
+            let flow = datagramFlows[progress.nextDatagramSlot]
+            progress.nextDatagramSlot += 1
+            slotCount -= 1
+            guard flow.isLive else { continue }
             records.append(
                 FlowRecord(
                     key: flow.key, listener: flow.listener, target: flow.target,
@@ -198,8 +206,11 @@ extension Worker {
                     idleNanoseconds: now.nanoseconds(since: flow.lastActivityAt),
                     clientBytes: flow.clientByteCount, targetBytes: flow.targetByteCount, worker: index))
         }
-        collector.add(
-            records, omittedCount: flowSlots.usedCount + datagramSlots.usedCount - records.count)
+        progress.liveCount = flowSlots.usedCount + datagramSlots.usedCount
+        progress.isDone =
+            progress.nextFlowSlot >= flowSlots.scanBound
+            && progress.nextDatagramSlot >= datagramSlots.scanBound
+        collector.add(records, of: index, progress)
     }
 
     private mutating func stop(at now: Instant) {

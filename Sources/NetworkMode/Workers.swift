@@ -147,6 +147,7 @@ package final class Workers: Sendable {
         postToAll(onComplete) { .evict(target, eviction, $0) }
     }
 
+    /// Adds a part of each worker's live flows; call again until the collector is complete.
     package func list(into collector: FlowCollector, onComplete: @escaping @Sendable () -> Void) {
         postToAll(onComplete) { .list(collector, $0) }
     }
