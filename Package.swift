@@ -72,7 +72,7 @@ let package = Package(
             swiftSettings: dataPath),
         .target(name: "Reactor", dependencies: ["Balancing", "LinuxIO"], swiftSettings: dataPath),
         .target(
-            name: "NetworkMode", dependencies: ["Balancing", "LinuxIO", "Reactor"],
+            name: "NetworkMode", dependencies: ["Balancing", "LinuxIO", "Reactor", "TLSTermination"],
             swiftSettings: dataPath),
         .target(
             name: "HealthChecking", dependencies: ["Balancing", "HTTPCore", "LinuxIO", "Reactor"],

@@ -46,6 +46,8 @@ public enum Limits {
     /// What a flow may read before its target answers; more stays in the kernel, so that clients of a target
     /// that never answers cost a page each.
     public static let earlyByteCountMax = 4 << 10
+    /// One read of plain bytes that are to be encrypted: four full records leave in one burst.
+    public static let encryptedByteCountMax = 64 << 10
     public static let pipeByteCountMax = 1 << 20
     public static let pooledPipeCountMax = 64
     public static let shortSplicesBeforeCopy = 8
@@ -56,6 +58,11 @@ public enum Limits {
     public static let udpIdleTimeoutSeconds = 120
     /// A segmented send carries at most this many datagrams; see udp(7), UDP_SEGMENT.
     public static let segmentsPerSendMax = 64
+
+    // TLS.
+    public static let handshakeTimeoutSeconds = 10
+    /// Each takes about 100 KiB while it lasts; clients beyond are reset and counted.
+    public static let handshakeCountMax = 1_000
 
     // Targets.
     public static let connectAttemptCountMax = 8
