@@ -77,6 +77,10 @@ public enum Limits {
     public static let certificateFileByteCountMax = 1 << 20
     public static let authorityFileByteCountMax = 8 << 20
     public static let ticketKeyCountMax = 8
+    /// Who sends what is no data, such as key updates, is read on in the next turn, as one who sends much is.
+    public static let receivesPerReadMax = 4
+    /// A step of a handshake that takes more fails: nobody needs as many who means it.
+    public static let receivesPerHandshakeStepMax = 256
     public static let clientChainByteCountMax = 32 << 10
     /// Issuers between a client's certificate and one of the CA bundle.
     public static let clientChainDepthMax = 4
