@@ -220,7 +220,7 @@ private func describe(
     let end = unsafe unixSeconds(X509_get0_notAfter(leaf)) ?? .max
     return unsafe CertificateDescription(
         file: file, subject: text(X509_get_subject_name(leaf)), serial: serialText(leaf),
-        names: hostNames(of: leaf), keyType: keyType, validity: start...max(start, end))
+        names: hostNames(of: leaf), keyType: keyType, validity: min(start, end)...end)
 }
 
 /// RFC 2253, such as `CN=example.com,O=Example`.

@@ -39,7 +39,8 @@ final class ContextState {
 
     deinit {
         // The first owns this state by then: its reference is gone, or this would not run.
-        for unsafecontext in unsafe contexts.dropFirst(isBound ? 1 : 0) { unsafe SSL_CTX_free(context) }
+        let first = isBound ? 1 : 0
+        for index in unsafe first..<max(first, contexts.count) { unsafe SSL_CTX_free(contexts[index]) }
     }
 
     /// From here on the default context owns this state. Gives up the reference to that context, which would

@@ -3,6 +3,7 @@
 // OpenSSL's own socket BIO uses write(2), which raises SIGPIPE, and its calls can be neither counted nor made to
 // fail. This one keeps all its state in the pointer that a BIO carries anyway, so it costs no allocation.
 
+import Balancing
 import CLinux
 import COpenSSL
 import Glibc
@@ -37,6 +38,11 @@ private struct TransportState {
             bits = bits & ~(0xFFFF << 32) | code << 32
         }
     }
+
+    /// How often the socket was read since the last `resetReceiveCount()`.
+    var receiveCount: Int { Int(bits >> 48 & 0xFF) }
+    mutating func countReceive() { bits += 1 << 48 }
+    mutating func resetReceiveCount() { bits &= ~(0xFF << 48) }
 
     /// More records follow at once, so that the kernel may fill its segments.
     var expectsMore: Bool {
@@ -82,6 +88,21 @@ enum SocketTransport {
         return state.isForeign ? Errno(Glibc.errno) : state.errno
     }
 
+    /// Begins a call that may receive `Limits.receivesPerReadMax` times.
+    static func beginReading(_ session: OpaquePointer) {
+        let bio = unsafe SSL_get_rbio(session)
+        var state = unsafe TransportState(of: bio)
+        guard !state.isForeign, state.receiveCount > 0 else { return }
+        state.resetReceiveCount()
+        unsafe state.store(in: bio)
+    }
+
+    /// Whether the call ended because it received that often, not because the socket was empty.
+    static func isExhausted(_ session: OpaquePointer) -> Bool {
+        let state = unsafe TransportState(of: SSL_get_rbio(session))
+        return !state.isForeign && state.receiveCount >= Limits.receivesPerReadMax
+    }
+
     static func setExpectsMore(_ expectsMore: Bool, of session: OpaquePointer) {
         let bio = unsafe SSL_get_wbio(session)
         var state = unsafe TransportState(of: bio)
@@ -96,6 +117,12 @@ private func readFromSocket(
 ) -> Int32 {
     unsafe weir_bio_clear_retry(bio)
     var state = unsafe TransportState(of: bio)
+    guard state.receiveCount < Limits.receivesPerReadMax else {
+        unsafe weir_bio_retry_read(bio)
+        return -1
+    }
+    state.countReceive()
+    unsafe state.store(in: bio)
     let result = unsafe weir_receive(state.descriptor, buffer, Int(max(0, count)))
     if result > 0 { return Int32(truncatingIfNeeded: result) }
     if result == 0 {

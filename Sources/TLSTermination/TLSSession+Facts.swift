@@ -100,7 +100,7 @@ extension PeerCertificate {
         issuer = unsafe text(X509_get_issuer_name(certificate))
         commonName = unsafe TLSTermination.commonName(of: certificate)
         serial = unsafe serialText(certificate)
-        validity = start...max(start, end)
+        validity = min(start, end)...end
         let publicKey = unsafe X509_get0_pubkey(certificate)
         key = unsafe "\(string(EVP_PKEY_get0_type_name(publicKey)) ?? "key")\(EVP_PKEY_get_bits(publicKey))"
         var digest: Int32 = 0

@@ -4,6 +4,7 @@
 // What OpenSSL allocates while a session lives: a record buffer of 17 KiB per direction, taken when bytes move
 // and given back when none are left (SSL_MODE_RELEASE_BUFFERS), and whatever a handshake needs.
 
+import Balancing
 import COpenSSL
 import LinuxIO
 
@@ -19,8 +20,9 @@ package enum TLSStep: Hashable, Sendable, BitwiseCopyable {
 
 /// What came of one attempt to move plain bytes.
 package enum TLSTransfer: Hashable, Sendable, BitwiseCopyable {
-    /// At least one byte.
+    /// At least one byte; none when all that came was no data, such as many key updates: call again next turn.
     case moved(Int)
+    /// The socket has no more.
     case wantRead
     case wantWrite
     /// The other side said close_notify: every byte arrived. This side may go on writing.
@@ -71,9 +73,14 @@ package struct TLSSession: BitwiseCopyable {
     package mutating func handshake() -> TLSStep {
         guard let handle = unsafe handle else { return .failed(.other(reason: 0)) }
         clearErrors()
-        let result = unsafe SSL_do_handshake(handle)
-        if result == 1 { return .done }
-        return unsafe step(after: result, handle)
+        for _ in 0..<(Limits.receivesPerHandshakeStepMax / Limits.receivesPerReadMax) {
+            unsafe SocketTransport.beginReading(handle)
+            let result = unsafe SSL_do_handshake(handle)
+            if result == 1 { return .done }
+            let step = unsafe step(after: result, handle)
+            guard step == .wantRead, unsafe SocketTransport.isExhausted(handle) else { return step }
+        }
+        return .failed(.malformedHandshake)
     }
 
     package var isEstablished: Bool { unsafe handle.map { unsafe SSL_is_init_finished($0) == 1 } ?? false }
@@ -85,12 +92,15 @@ package struct TLSSession: BitwiseCopyable {
         guard let handle = unsafe handle else { return .failed(.other(reason: 0)) }
         guard !bytes.isEmpty else { return .moved(0) }
         clearErrors()
+        unsafe SocketTransport.beginReading(handle)
         var count = 0
         let result = unsafe bytes.withUnsafeMutableBytes { buffer in
             unsafe SSL_read_ex(handle, buffer.baseAddress, buffer.count, &count)
         }
         if result == 1 { return .moved(count) }
-        return unsafe transfer(after: result, handle)
+        let outcome = unsafe transfer(after: result, handle)
+        // With an edge-triggered poll "want read" would never come back from a socket that is not empty.
+        return unsafe outcome == .wantRead && SocketTransport.isExhausted(handle) ? .moved(0) : outcome
     }
 
     /// Encrypts and sends bytes from the front of `bytes`, in full records; see SSL_write_ex(3).

@@ -282,6 +282,32 @@ import Testing
         }
     }
 
+    @Test func `a flood of what is no data does not hold the caller for long`() throws {
+        let connection = try connection(.v13, isRelayed: true)
+        connection.handshake()
+        let updateCount = 5_000
+        var flood: [UInt8] = []
+        for _ in 0..<updateCount {
+            try #require(SSL_key_update(connection.client.handle, SSL_KEY_UPDATE_NOT_REQUESTED) == 1)
+            try #require(SSL_do_handshake(connection.client.handle) == 1)
+            flood += connection.takeFromClient()
+        }
+        #expect(connection.client.send(pattern(10)) == 10)
+        connection.sendRaw(flood + connection.takeFromClient())
+        var pauseCount = 0
+        var arrived: [UInt8] = []
+        for _ in 0..<updateCount where arrived.isEmpty {
+            let (outcome, bytes) = connection.server.receive()
+            // Never "want read": the socket is not empty.
+            try #require(outcome == .moved(bytes.count))
+            arrived = bytes
+            if bytes.isEmpty { pauseCount += 1 }
+        }
+        #expect(arrived == pattern(10))
+        #expect(pauseCount > 0)
+        #expect(connection.server.receive().outcome == .wantRead)
+    }
+
     @Test func `a client that wants a second handshake is refused and the session goes on or ends`() throws {
         let connection = try connection(.v12)
         connection.handshake()
