@@ -10,6 +10,7 @@
 
 import Balancing
 import LinuxIO
+import TLSTermination
 
 extension Worker {
     // MARK: - Accept
@@ -378,7 +379,8 @@ extension Worker {
                 }
             case .finish:
                 if hasSecureSink, !lane.isCutShort {
-                    switch isUp ? flows[slot].targetSession.shutdown() : flows[slot].clientSession.shutdown() {
+                    switch isUp ? flows[slot].targetSession.shutdown() : flows[slot].clientSession.shutdown()
+                    {
                     case .done: break
                     case .wantRead, .wantWrite:
                         lane.transfer.sinkWouldBlock()
