@@ -55,6 +55,14 @@ public enum Limits {
     /// A segmented send carries at most this many datagrams; see udp(7), UDP_SEGMENT.
     public static let segmentsPerSendMax = 64
 
+    // What a client or a trusted peer says before its bytes are passed on; more is refused and counted.
+    /// A PROXY protocol header, of which honest ones have a few hundred bytes.
+    public static let proxyHeaderByteCountMax = 2_048
+    /// A ClientHello without its record headers.
+    public static let clientHelloByteCountMax = 16 << 10
+    /// The same with them, as it is peeked at.
+    public static let clientHelloPeekByteCountMax = 32 << 10
+
     // Targets.
     public static let connectAttemptCountMax = 8
     public static let ephemeralPortUseWarningPercent = 50
