@@ -121,7 +121,9 @@ let package = Package(
 
         // Tests. Those of the data plane depend on no server package, so that the inner loop stays short.
         .target(name: "CAllocationCount", path: "Tests/CAllocationCount"),
-        .testTarget(name: "BalancingTests", dependencies: ["Balancing", "HTTPCore"], swiftSettings: tests),
+        .testTarget(
+            name: "BalancingTests", dependencies: ["Balancing", "CAllocationCount", "HTTPCore"],
+            swiftSettings: tests),
         .testTarget(
             name: "LinuxIOTests", dependencies: ["CLinux", "LinuxIO", "Reactor"], swiftSettings: tests),
         .testTarget(
