@@ -16,10 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import accounting, network, servers
 from harness.ports import PortAllocator
-from harness.weir import Weir
-
-REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-BINARY = pathlib.Path(os.environ.get("WEIR_BINARY", REPOSITORY / ".build/debug/weir"))
+from harness.weir import BINARY, Weir
 
 
 def pytest_sessionstart(session):

@@ -11,6 +11,7 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -24,7 +25,7 @@ from harness.servers import (
     FullBacklog, TCPServer, UDPServer, greeter_process, http_server, receive_exactly, receive_line, reset,
 )
 from harness.waiting import eventually
-from harness.weir import FAST_CHECK, NO_CHECK, UnixHTTPConnection, configuration, group, listener
+from harness.weir import BINARY, FAST_CHECK, NO_CHECK, UnixHTTPConnection, configuration, group, listener
 
 MEBIBYTE = 1 << 20
 
@@ -863,6 +864,19 @@ def test_slow_admin_connections_are_closed_in_time(edge, kind):
             is_over.set()
             dripper.join(5)
     assert pulse.errors == []
+
+
+# All of it for a while
+
+@pytest.mark.heavy
+def test_a_short_soak_ends_flat():
+    """What scripts/soak does for half an hour, for half a minute: the script itself is what is tested."""
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "soak.py")
+    result = subprocess.run(
+        [sys.executable, script, "0.5"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "WEIR_BINARY": str(BINARY)})
+    assert result.returncode == 0, result.stdout[-10_000:] + result.stderr[-5_000:]
+    assert len([line for line in result.stdout.splitlines() if line.split()[:1] and line.split()[0][0].isdigit()]) == 12
 
 
 # Weir before itself

@@ -4,6 +4,7 @@ import copy
 import http.client
 import json
 import os
+import pathlib
 import resource
 import signal
 import socket
@@ -13,6 +14,9 @@ import yaml
 
 from .accounting import check_own
 from .waiting import eventually
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
+BINARY = pathlib.Path(os.environ.get("WEIR_BINARY", REPOSITORY / ".build/debug/weir"))
 
 # A network namespace with nothing but loopback: no route leads anywhere, and every port is free.
 ALONE = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
