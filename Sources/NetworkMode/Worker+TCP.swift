@@ -201,7 +201,7 @@ extension Worker {
         }
     }
 
-    /// The attempt failed: another target, or a reset for the client.
+    /// The attempt failed, or its target leaves: another target, or a reset for the client.
     mutating func connectFailed(_ slot: Int, at now: Instant) {
         let target = flows[slot].targetNumber
         counters.add(1, .connectFailures, target: target, listener: flows[slot].listener)
