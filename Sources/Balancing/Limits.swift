@@ -64,6 +64,14 @@ public enum Limits {
     /// Each takes about 100 KiB while it lasts; clients beyond are reset and counted.
     public static let handshakeCountMax = 1_000
 
+    // What a client or a trusted peer says before its bytes are passed on; more is refused and counted.
+    /// A PROXY protocol header, of which honest ones have a few hundred bytes.
+    public static let proxyHeaderByteCountMax = 2_048
+    /// A ClientHello without its record headers.
+    public static let clientHelloByteCountMax = 16 << 10
+    /// The same with them, as it is peeked at.
+    public static let clientHelloPeekByteCountMax = 32 << 10
+
     // Targets.
     public static let connectAttemptCountMax = 8
     public static let ephemeralPortUseWarningPercent = 50
