@@ -110,12 +110,10 @@ extension ConfigurationErrorRow {
             forward, target_group: web } }
             """,
             """
-            weir.yaml:10: load_balancers[0] "edge": listeners[0]: ssl_policy is not available yet in this \
-            version. Let the targets end TLS, and use protocol TCP.
-            weir.yaml:10: load_balancers[0] "edge": listeners[0]: certificates is not available yet in this \
-            version. Let the targets end TLS, and use protocol TCP.
-            weir.yaml:10: load_balancers[0] "edge": listeners[0]: protocol is TLS, which is not available \
-            yet in this version. Use TCP, and let the targets end TLS.
+            weir.yaml:10: load_balancers[0] "edge": listeners[0]: certificates is empty. Give certificates: \
+            [ { certificate: FILE, private_key: FILE } ]; the first is the default.
+            weir.yaml:10: load_balancers[0] "edge": listeners[0]: ssl_policy is "x", which is no security \
+            policy; "weir ssl-policies" lists them.
             """),
         ConfigurationErrorRow(
             "HTTP with rules",
@@ -133,8 +131,6 @@ extension ConfigurationErrorRow {
             web } }
             """,
             """
-            weir.yaml:10: load_balancers[0] "edge": listeners[0]: rules is not available yet in this \
-            version. Rules belong to application load balancers; use default_action.
             weir.yaml:10: load_balancers[0] "edge": listeners[0]: protocol is HTTP, which belongs to \
             application load balancers and is not available yet in this version. Use TCP, which carries it \
             unchanged.
@@ -176,8 +172,8 @@ extension ConfigurationErrorRow {
             """
             weir.yaml:10: load_balancers[0] "edge": listeners[0]: port is missing. Give the port where \
             clients arrive.
-            weir.yaml:10: load_balancers[0] "edge": listeners[0]: protocol is missing. Give TCP, UDP or \
-            TCP_UDP.
+            weir.yaml:10: load_balancers[0] "edge": listeners[0]: protocol is missing. Give TCP, UDP, TCP_UDP \
+            or TLS.
             weir.yaml:10: load_balancers[0] "edge": listeners[0]: default_action is missing. Give \
             default_action: { type: forward, target_group: NAME }.
             """),
