@@ -180,8 +180,9 @@ if Context.environment["WEIR_FUZZING"] != nil {
 // The sanitizers look at the data plane: without the server packages their build takes a minute, not twenty.
 if Context.environment["WEIR_DATA_PLANE_ONLY"] != nil {
     let dataPlane: Set = [
-        "CLinux", "CCapability", "Balancing", "HTTPCore", "LinuxIO", "Reactor", "NetworkMode", "HealthChecking",
-        "CAllocationCount", "BalancingTests", "LinuxIOTests", "NetworkModeTests", "HealthCheckingTests",
+        "CLinux", "CCapability", "COpenSSL", "Balancing", "HTTPCore", "LinuxIO", "TLSTermination", "Reactor",
+        "NetworkMode", "HealthChecking", "CAllocationCount", "BalancingTests", "LinuxIOTests",
+        "TLSTerminationTests", "NetworkModeTests", "HealthCheckingTests",
     ]
     package.products = []
     package.targets.removeAll { !dataPlane.contains($0.name) }
