@@ -37,7 +37,7 @@ package struct Worker: ~Copyable {
     var flowTimers: TimerWheel
     var pipes = PipePool(idleCountMax: Limits.pooledPipeCountMax)
     var stash: Stash
-    let scratch = ByteRegion(byteCount: Limits.copyByteCountMax)
+    let scratch = ByteRegion(byteCount: Limits.encryptedByteCountMax)
     /// Flows whose budget ran out while they had work: they go on in the next turn.
     var runQueue: [Token] = []
     var runQueueInWork: [Token] = []
@@ -45,6 +45,9 @@ package struct Worker: ~Copyable {
     /// Index of the source address that the last connection began with.
     var nextSource = 0
     var portSteering: PortSteering
+    var tls = TLSRouting()
+    /// Flows whose client's handshake is under way.
+    var greetingCount = 0
     /// Kept open to be closed when descriptors run out: with it one queued connection can be taken and refused.
     var spareDescriptor = Descriptor.none
 
@@ -122,7 +125,8 @@ extension Worker: TurnHandler {
 
     package mutating func take(_ message: WorkerMessage, at now: Instant) {
         switch message {
-        case .publish(let next, let change, let receipt):
+        case .publish(let next, let nextTLS, let change, let receipt):
+            if let nextTLS { tls = nextTLS }
             if let change { apply(change, routingNewFlowsBy: next, at: now) }
             snapshot = next
             counters.worker.set(next.version, row: 0, column: WorkerCounter.snapshotVersion.rawValue)
@@ -162,8 +166,13 @@ extension Worker {
     private mutating func evict(_ target: TargetNumber, _ eviction: FlowEviction, at now: Instant) {
         if case .all = eviction {
             for slot in 0..<flowSlots.scanBound
-            where flows[slot].phase != .free && flows[slot].targetNumber == target {
-                end(slot, .balancerReset, at: now)
+            where flows[slot].phase != .free && flows[slot].hasTarget && flows[slot].targetNumber == target {
+                if flows[slot].phase == .established {
+                    end(slot, .balancerReset, at: now)
+                } else {
+                    // Not a byte has passed yet: another target may take it.
+                    connectFailed(slot, at: now)
+                }
             }
         }
         for slot in 0..<datagramSlots.scanBound

@@ -6,8 +6,8 @@ import Reactor
 import Synchronization
 
 package enum WorkerMessage: Sendable {
-    /// Route by this snapshot from now on; with listeners, serve exactly these.
-    case publish(RoutingSnapshot, listeners: ListenerChange?, Receipt)
+    /// Route by this snapshot from now on; with contexts, begin TLS by these; with listeners, serve exactly these.
+    case publish(RoutingSnapshot, tls: TLSRouting?, listeners: ListenerChange?, Receipt)
     case evict(TargetNumber, FlowEviction, Receipt)
     /// Add live flows to the collector, from as many slots as one turn may look at.
     case list(FlowCollector, Receipt)
