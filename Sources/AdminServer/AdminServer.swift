@@ -17,14 +17,21 @@ package struct AdminServer: Service {
     private let responder: RouterResponder<AdminRequestContext>
     private let startup = Startup()
     private let logger: Logger
+    private let deadlines: AdminLimits.Deadlines
 
-    /// - Parameter token: required from every client when present; must be present unless `address.isLocal`.
-    package init(address: AdminAddress, token: String?, registry: some RegistryAccess, logger: Logger) {
+    /// - Parameters:
+    ///   - token: Required from every client when present; must be present unless `address.isLocal`.
+    ///   - deadlines: Tests shorten them.
+    package init(
+        address: AdminAddress, token: String?, registry: some RegistryAccess, logger: Logger,
+        deadlines: AdminLimits.Deadlines = AdminLimits.Deadlines()
+    ) {
         self.address = address
+        self.deadlines = deadlines
         self.logger = logger
         hasToken = token.map { !$0.isEmpty } ?? false
         let isUnixSocket = if case .unix = address { true } else { false }
-        responder = AdminRoutes(registry: registry)
+        responder = AdminRoutes(registry: BoundedRegistry(registry, seconds: deadlines.workSeconds))
             .makeResponder(token: token.map(BearerToken.init), isUnixSocket: isUnixSocket)
     }
 
@@ -69,10 +76,13 @@ package struct AdminServer: Service {
     ) async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let refusal = Mutex<(any Error)?>(nil)
+        let census = ConnectionCensus(countMax: AdminLimits.connectionCountMax)
+        let deadlines = deadlines
         let application = Application(
             responder: responder,
             server: .http1(
                 configuration: .init(
+                    additionalChannelHandlers: [ConnectionGuard(census: census, limits: deadlines)],
                     idleTimeout: AdminLimits.idleTimeout,
                     httpDecoderConfiguration: .init(
                         maxHeaderFieldSize: AdminLimits.headerByteCountMax,
@@ -80,7 +90,8 @@ package struct AdminServer: Service {
                         maxHeaderFieldCount: AdminLimits.headerCountMax))),
             configuration: ApplicationConfiguration(
                 address: bindAddress,
-                availableConnectionsDelegate: .maximum(AdminLimits.connectionCountMax, logger: quietLogger)),
+                availableConnectionsDelegate: .maximum(
+                    AdminLimits.acceptedConnectionCountMax, logger: quietLogger)),
             onServerRunning: { channel in
                 do {
                     announce(try onBound(address(of: channel)))

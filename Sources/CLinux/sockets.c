@@ -15,6 +15,9 @@
 #ifndef IP_LOCAL_PORT_RANGE
 #define IP_LOCAL_PORT_RANGE 51
 #endif
+#ifndef TCP_ULP
+#define TCP_ULP 31
+#endif
 #ifndef UDP_GRO
 #define UDP_GRO 104
 #endif
@@ -104,6 +107,11 @@ int weir_set_congestion_control(int fd, const char *name) {
         WEIR_CALL_OPTION, setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)));
 }
 
+int weir_set_upper_protocol(int fd, const char *name) {
+    return (int)WEIR_RESULT(
+        WEIR_CALL_OPTION, setsockopt(fd, IPPROTO_TCP, TCP_ULP, name, (socklen_t)strlen(name)));
+}
+
 int weir_take_socket_error(int fd) {
     int error = 0;
     socklen_t length = sizeof error;
@@ -132,6 +140,10 @@ long weir_receive(int fd, void *buffer, size_t count) {
 
 long weir_send(int fd, const void *buffer, size_t count) {
     return WEIR_RESULT_UNINTERRUPTED(WEIR_CALL_SEND, send(fd, buffer, count, MSG_NOSIGNAL));
+}
+
+long weir_send_more(int fd, const void *buffer, size_t count) {
+    return WEIR_RESULT_UNINTERRUPTED(WEIR_CALL_SEND, send(fd, buffer, count, MSG_NOSIGNAL | MSG_MORE));
 }
 
 long weir_read(int fd, void *buffer, size_t count) {

@@ -37,7 +37,7 @@ package struct Worker: ~Copyable {
     var flowTimers: TimerWheel
     var pipes = PipePool(idleCountMax: Limits.pooledPipeCountMax)
     var stash: Stash
-    let scratch = ByteRegion(byteCount: Limits.copyByteCountMax)
+    let scratch = ByteRegion(byteCount: Limits.encryptedByteCountMax)
     /// Flows whose budget ran out while they had work: they go on in the next turn.
     var runQueue: [Token] = []
     var runQueueInWork: [Token] = []
@@ -45,6 +45,9 @@ package struct Worker: ~Copyable {
     /// Index of the source address that the last connection began with.
     var nextSource = 0
     var portSteering: PortSteering
+    var tls = TLSRouting()
+    /// Flows whose client's handshake is under way.
+    var greetingCount = 0
     /// Kept open to be closed when descriptors run out: with it one queued connection can be taken and refused.
     var spareDescriptor = Descriptor.none
 
@@ -122,7 +125,8 @@ extension Worker: TurnHandler {
 
     package mutating func take(_ message: WorkerMessage, at now: Instant) {
         switch message {
-        case .publish(let next, let change, let receipt):
+        case .publish(let next, let nextTLS, let change, let receipt):
+            if let nextTLS { tls = nextTLS }
             if let change { apply(change, routingNewFlowsBy: next, at: now) }
             snapshot = next
             counters.worker.set(next.version, row: 0, column: WorkerCounter.snapshotVersion.rawValue)
@@ -162,7 +166,7 @@ extension Worker {
     private mutating func evict(_ target: TargetNumber, _ eviction: FlowEviction, at now: Instant) {
         if case .all = eviction {
             for slot in 0..<flowSlots.scanBound
-            where flows[slot].phase != .free && flows[slot].targetNumber == target {
+            where flows[slot].phase != .free && flows[slot].hasTarget && flows[slot].targetNumber == target {
                 end(slot, .balancerReset, at: now)
             }
         }
@@ -173,10 +177,15 @@ extension Worker {
     }
 
     private func list(into collector: FlowCollector, at now: Instant) {
-        var records: [FlowRecord] = []
+        var progress = collector.progress(of: index)
         let room = collector.room
-        for slot in 0..<flowSlots.scanBound where flows[slot].phase != .free && records.count < room {
-            let flow = flows[slot]
+        var slotCount = collector.slotsPerMessage
+        var records: [FlowRecord] = []
+        while progress.nextFlowSlot < flowSlots.scanBound, slotCount > 0, records.count < room {
+            let flow = flows[progress.nextFlowSlot]
+            progress.nextFlowSlot += 1
+            slotCount -= 1
+            guard flow.phase != .free else { continue }
             let isHalfClosed = flow.up.transfer.isDone || flow.down.transfer.isDone
             records.append(
                 FlowRecord(
@@ -188,8 +197,11 @@ extension Worker {
                     clientBytes: flow.up.transfer.byteCount, targetBytes: flow.down.transfer.byteCount,
                     worker: index))
         }
-        for slot in 0..<datagramSlots.scanBound where datagramFlows[slot].isLive && records.count < room {
-            let flow = datagramFlows[slot]
+        while progress.nextDatagramSlot < datagramSlots.scanBound, slotCount > 0, records.count < room {
+            let flow = datagramFlows[progress.nextDatagramSlot]
+            progress.nextDatagramSlot += 1
+            slotCount -= 1
+            guard flow.isLive else { continue }
             records.append(
                 FlowRecord(
                     key: flow.key, listener: flow.listener, target: flow.target,
@@ -198,8 +210,11 @@ extension Worker {
                     idleNanoseconds: now.nanoseconds(since: flow.lastActivityAt),
                     clientBytes: flow.clientByteCount, targetBytes: flow.targetByteCount, worker: index))
         }
-        collector.add(
-            records, omittedCount: flowSlots.usedCount + datagramSlots.usedCount - records.count)
+        progress.liveCount = flowSlots.usedCount + datagramSlots.usedCount
+        progress.isDone =
+            progress.nextFlowSlot >= flowSlots.scanBound
+            && progress.nextDatagramSlot >= datagramSlots.scanBound
+        collector.add(records, of: index, progress)
     }
 
     private mutating func stop(at now: Instant) {

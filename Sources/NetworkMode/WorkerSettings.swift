@@ -14,6 +14,9 @@ package struct WorkerSettings: Sendable {
     package var targetCongestionControl: String?
     package var udpIdleTimeoutSeconds: Int
     package var ephemeralPorts = Machine.ephemeralPorts()
+    /// TLS handshakes with clients: how long one may take, and how many each worker has under way.
+    package var handshakeTimeoutSeconds = Limits.handshakeTimeoutSeconds
+    package var handshakeCountMax = Limits.handshakeCountMax
 
     package init(
         tcpFlowCountMax: Int = Limits.tcpFlowCountDefault, udpFlowCountMax: Int = Limits.udpFlowCountDefault,

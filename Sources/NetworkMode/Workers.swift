@@ -120,8 +120,10 @@ package final class Workers: Sendable {
     // MARK: - Asking workers
 
     /// Hands the snapshot, and the listeners of a ticket, to every worker; completes when all route by it.
+    ///
+    /// - Parameter tls: The contexts for the snapshot's listeners and groups; nil keeps those of before.
     package func publish(
-        _ snapshot: RoutingSnapshot, ticket: UInt64?, onComplete: @escaping @Sendable () -> Void
+        _ snapshot: RoutingSnapshot, tls: TLSRouting? = nil, ticket: UInt64?, onComplete: @escaping @Sendable () -> Void
     ) {
         let changes = state.withLock { state -> [ListenerChange?] in
             state.snapshot = snapshot
@@ -137,7 +139,7 @@ package final class Workers: Sendable {
         }
         let receipt = Receipt(count: count, onComplete: onComplete)
         for (mailbox, change) in zip(mailboxes, changes) {
-            mailbox.post(.publish(snapshot, listeners: change, receipt))
+            mailbox.post(.publish(snapshot, tls: tls, listeners: change, receipt))
         }
     }
 
@@ -147,6 +149,7 @@ package final class Workers: Sendable {
         postToAll(onComplete) { .evict(target, eviction, $0) }
     }
 
+    /// Adds a part of each worker's live flows; call again until the collector is complete.
     package func list(into collector: FlowCollector, onComplete: @escaping @Sendable () -> Void) {
         postToAll(onComplete) { .list(collector, $0) }
     }
