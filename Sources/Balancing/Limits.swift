@@ -71,6 +71,7 @@ public enum Limits {
     public static let clientHelloByteCountMax = 16 << 10
     /// The same with them, as it is peeked at.
     public static let clientHelloPeekByteCountMax = 32 << 10
+
     // Targets.
     public static let connectAttemptCountMax = 8
     public static let ephemeralPortUseWarningPercent = 50
