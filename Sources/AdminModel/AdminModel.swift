@@ -58,6 +58,8 @@ package struct FlowStatistics: Codable, Sendable, Equatable {
     /// New flows routed while too few targets were healthy (fail open).
     package var unhealthyRoutingFlowCount: UInt64 = 0
     package var droppedDatagramCount: UInt64 = 0
+    package var clientTlsNegotiationErrorCount: UInt64 = 0
+    package var targetTlsNegotiationErrorCount: UInt64 = 0
 
     package init() {}
 
@@ -159,6 +161,11 @@ package struct TargetGroupDescription: Codable, Sendable, Equatable {
     package var targetCount: Int
     /// True while too few targets are healthy, so that all of them get flows.
     package var isFailOpen: Bool
+    /// Of TLS groups.
+    package var tls: TargetTLSDescription?
+    /// What targets see as the client: `replaced` (Weir's own address), `preserved`, `proxy-v2` (Weir's own, and
+    /// the client's in a header) or `preserved+proxy-v2`.
+    package var clientAddress: String?
     package var statistics: FlowStatistics
     package var targets: [TargetDescription]
 
@@ -200,6 +207,11 @@ package struct ListenerDescription: Codable, Sendable, Equatable {
     package var forward: [ForwardDescription]
     package var attributes: [String: String]
     package var statistics: FlowStatistics
+    /// Of TLS listeners.
+    package var tls: ListenerTLSDescription?
+    package var proxyProtocol: ProxyProtocolDescription?
+    /// In rising priority; nil when there is none.
+    package var rules: [RuleDescription]?
 
     package init(
         id: String, loadBalancer: String, port: Int, protocol: String, forward: [ForwardDescription],
@@ -250,6 +262,8 @@ package struct StatusReport: Codable, Sendable, Equatable {
     package var counters: [String: UInt64]
     package var loadBalancers: [LoadBalancerDescription]
     package var targetGroups: [TargetGroupDescription]
+    /// The certificates in use; nil when nothing speaks TLS.
+    package var certificates: [CertificateDescription]?
 
     package init(
         version: String, uptimeSeconds: Int, workerCount: Int, isDraining: Bool, warnings: [String],

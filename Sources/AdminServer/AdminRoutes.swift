@@ -46,6 +46,7 @@ struct AdminRoutes<Access: RegistryAccess>: Sendable {
         get("/v1/target-groups/:name", of: router) { _, context in
             try .json(await registry.targetGroup(named: context.pathArgument("name")))
         }
+        get("/v1/certificates", of: router) { _, _ in try .json(await registry.certificates()) }
         get("/v1/flows", of: router) { request, _ in
             try .json(await registry.flows(countMax: flowCountMax(of: request)))
         }
@@ -96,6 +97,9 @@ struct AdminRoutes<Access: RegistryAccess>: Sendable {
                     return try .json(await registry.deregister(targets, in: context.pathArgument("name")))
                 }
             ], to: router)
+        add(
+            "/v1/certificates/reload",
+            [.post: { _, _ in try .json(await registry.reloadCertificates()) }], to: router)
         add(
             "/v1/apply",
             [

@@ -66,6 +66,15 @@ struct FlowMetrics {
                     ("elb", $0.tcpElbResetCount),
                 ]
             })
+        text.family(
+            "\(prefix)_tls_negotiation_errors_total", .counter,
+            help: "ClientTLSNegotiationErrorCount and TargetTLSNegotiationErrorCount by \(place).",
+            samples(rows, label: "side") {
+                [
+                    ("client", $0.clientTlsNegotiationErrorCount),
+                    ("target", $0.targetTlsNegotiationErrorCount),
+                ]
+            })
         // For a single target the pattern would give "target_target", and without the repetition the name of
         // the load balancers' family.
         let name =

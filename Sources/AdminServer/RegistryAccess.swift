@@ -15,6 +15,8 @@ package protocol RegistryAccess: Sendable {
     func explain(listener: String, client: String) async throws(ControlError) -> ExplainResponse
     func register(_ request: TargetsRequest, in group: String) async throws(ControlError) -> TargetsResponse
     func deregister(_ request: TargetsRequest, in group: String) async throws(ControlError) -> TargetsResponse
+    func certificates() async -> CertificatesResponse
+    func reloadCertificates() async throws(ControlError) -> CertificatesReloadResponse
     func apply(_ request: ApplyRequest) async throws(ControlError) -> ApplyResponse
 }
 

@@ -19,6 +19,7 @@ package enum StatusMetrics {
         writeListeners(report.loadBalancers.flatMap(\.listeners), to: &text)
         writeTargetGroups(report.targetGroups, to: &text)
         writeTargets(report.targetGroups, to: &text)
+        writeCertificates(report.certificates ?? [], to: &text)
         return text.text
     }
 
@@ -123,6 +124,24 @@ package enum StatusMetrics {
             "weir_target_weight", .gauge, help: "The target's weight.", targets.map { Sample($0, $1.weight) })
         FlowMetrics(prefix: "weir_target", place: "target").write(
             targets.map { ($0, $1.statistics) }, to: &text)
+    }
+
+    // MARK: Certificates
+
+    /// One file may be used in several places, which are told apart by `used_by`.
+    private static func writeCertificates(
+        _ certificates: [CertificateDescription], to text: inout PrometheusText
+    ) {
+        text.family(
+            "weir_certificate_expiry_timestamp_seconds", .gauge,
+            help: "When a certificate in use expires, in seconds since 1970.",
+            certificates.map { certificate in
+                Sample(
+                    [
+                        Label("used_by", certificate.usedBy), Label("file", certificate.file),
+                        Label("subject", certificate.subject),
+                    ], certificate.notAfter)
+            })
     }
 
     private static func labels(of target: TargetDescription, in group: TargetGroupDescription) -> [Label] {

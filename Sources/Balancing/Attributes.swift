@@ -116,6 +116,11 @@ public struct TargetGroupAttributes: AttributeSet, Hashable {
     public var deregistrationDelaySeconds = 300
     public var terminatesConnectionsOnDeregistration = false
     public var isSticky = false
+    /// Targets see the client's address, by IP_TRANSPARENT. Off for every protocol, unlike in ELBv2: targets
+    /// must route their answers back through Weir; see `weir network`.
+    public var preservesClientIP = false
+    /// Each connection, and each UDP flow on its first datagram, begins with a PROXY protocol v2 header.
+    public var sendsProxyProtocol = false
     public var crossZone = CrossZone.inherited
     public var minimumHealthyCountForFailover: Int? = 1
     public var minimumHealthyPercentageForFailover: Int?
@@ -138,12 +143,8 @@ public struct TargetGroupAttributes: AttributeSet, Hashable {
         .fixed(
             "stickiness.type", "source_ip",
             because: "cookies belong to application load balancers"),
-        .fixed(
-            "preserve_client_ip.enabled", "false",
-            because: "targets see Weir's address; leave it out"),
-        .fixed(
-            "proxy_protocol_v2.enabled", "false",
-            because: "the PROXY protocol is not available yet; leave it out"),
+        .boolean("preserve_client_ip.enabled", \.preservesClientIP),
+        .boolean("proxy_protocol_v2.enabled", \.sendsProxyProtocol),
         AttributeDefinition(
             key: "load_balancing.cross_zone.enabled",
             read: { $0.crossZone.rawValue },

@@ -7,6 +7,13 @@ public struct HealthCheck: Hashable, Sendable {
         case tcp = "TCP"
         case http = "HTTP"
         case udp = "UDP"
+        case https = "HTTPS"
+        /// Weir's own: the handshake is the probe.
+        case tls = "TLS"
+
+        /// Whether a path is asked for and a status code judged.
+        public var isHTTP: Bool { self == .http || self == .https }
+        public var usesTLS: Bool { self == .https || self == .tls }
     }
 
     public enum Port: Hashable, Sendable {
@@ -34,12 +41,14 @@ public struct HealthCheck: Hashable, Sendable {
     public var datagram: DatagramProbe?
     /// For HTTP: how an otherwise successful answer says that the target wants no new flows.
     public var lameDuck: LameDuck?
+    /// Present exactly when the protocol is HTTPS or TLS.
+    public var tls: TLSTargetSettings?
 
     public init(
         isEnabled: Bool = true, protocol: ProbeProtocol = .tcp, port: Port = .trafficPort,
         intervalSeconds: Int = 30, timeoutSeconds: Int? = nil, healthyThresholdCount: Int = 5,
         unhealthyThresholdCount: Int = 2, path: String = "/", matcher: StatusMatcher = .default,
-        datagram: DatagramProbe? = nil, lameDuck: LameDuck? = nil
+        datagram: DatagramProbe? = nil, lameDuck: LameDuck? = nil, tls: TLSTargetSettings? = nil
     ) {
         self.isEnabled = isEnabled
         self.protocol = `protocol`
@@ -52,11 +61,16 @@ public struct HealthCheck: Hashable, Sendable {
         self.matcher = matcher
         self.datagram = datagram
         self.lameDuck = lameDuck
+        self.tls = tls
     }
 
-    /// ELBv2 on network load balancers: 10 s for TCP, 6 s for HTTP. UDP, which ELBv2 lacks, takes HTTP's.
+    /// ELBv2 on network load balancers: 10 s for TCP and HTTPS, 6 s for HTTP. What ELBv2 lacks takes the
+    /// timeout of its kin: UDP that of HTTP, TLS that of TCP.
     public static func defaultTimeoutSeconds(for protocol: ProbeProtocol) -> Int {
-        `protocol` == .tcp ? 10 : 6
+        switch `protocol` {
+        case .tcp, .https, .tls: 10
+        case .http, .udp: 6
+        }
     }
 }
 

@@ -93,6 +93,15 @@ public enum Limits {
     public static let clientChainByteCountMax = 32 << 10
     /// Issuers between a client's certificate and one of the CA bundle.
     public static let clientChainDepthMax = 4
+    /// What the configuration may ask for; the defaults stand above.
+    public static let configuredHandshakeTimeoutSecondsMax = 300
+    public static let configuredHandshakeCountMax = 65_536
+
+    // Rules of a listener and whom it believes; more are refused with an error.
+    public static let rulesPerListenerMax = 100
+    public static let rulePriorityMax = 50_000
+    public static let valuesPerConditionMax = 32
+    public static let trustedRangeCountMax = 64
 
     // Probes.
     public static let concurrentProbeCountMax = 256

@@ -35,16 +35,29 @@ public struct Listener: Hashable, Sendable {
     public var `protocol`: TrafficProtocol
     public var defaultAction: ForwardAction
     public var attributes: ListenerAttributes
+    /// Present exactly when the protocol is TLS.
+    public var tls: TLSListenerSettings?
+    /// TCP and TLS: who may send PROXY protocol headers; nil believes nobody.
+    public var proxyProtocol: ProxyProtocolSettings?
+    /// TCP: which group by the ClientHello, in rising priority.
+    public var rules: [PassthroughRule]
 
     public init(
         port: UInt16, protocol: TrafficProtocol, defaultAction: ForwardAction,
-        attributes: ListenerAttributes = ListenerAttributes()
+        attributes: ListenerAttributes = ListenerAttributes(), tls: TLSListenerSettings? = nil,
+        proxyProtocol: ProxyProtocolSettings? = nil, rules: [PassthroughRule] = []
     ) {
         self.port = port
         self.protocol = `protocol`
         self.defaultAction = defaultAction
         self.attributes = attributes
+        self.tls = tls
+        self.proxyProtocol = proxyProtocol
+        self.rules = rules
     }
+
+    /// The actions of all rules, and the default action last.
+    public var actions: [ForwardAction] { rules.map(\.action) + [defaultAction] }
 }
 
 /// Names a listener as people do: `edge:443`. A load balancer has at most one listener per port, as in ELBv2.

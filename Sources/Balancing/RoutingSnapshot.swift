@@ -22,12 +22,25 @@ public struct ListenerRoute: Sendable {
     public let choices: [Choice]
     public let isStickyByGroup: Bool
     public let tcpIdleTimeoutSeconds: Int
+    /// Names the context of a TLS listener; nil where TLS is not ended.
+    public let tls: TLSListenerSettings?
+    /// Whose connections begin with a PROXY protocol header.
+    public let proxyProtocol: ProxyProtocolSettings?
+    /// In rising priority; with any, the ClientHello is peeked at before a group is chosen.
+    public let rules: [PassthroughRoute]
 
-    public init(id: ListenerID, choices: [Choice], isStickyByGroup: Bool, tcpIdleTimeoutSeconds: Int) {
+    public init(
+        id: ListenerID, choices: [Choice], isStickyByGroup: Bool, tcpIdleTimeoutSeconds: Int,
+        tls: TLSListenerSettings? = nil, proxyProtocol: ProxyProtocolSettings? = nil,
+        rules: [PassthroughRoute] = []
+    ) {
         self.id = id
         self.choices = choices
         self.isStickyByGroup = isStickyByGroup
         self.tcpIdleTimeoutSeconds = tcpIdleTimeoutSeconds
+        self.tls = tls
+        self.proxyProtocol = proxyProtocol
+        self.rules = rules
     }
 }
 
@@ -42,10 +55,17 @@ public struct GroupRoute: Sendable {
     public let isFailOpen: Bool
     public let connectTimeoutSeconds: Int
     public let connectAttemptCountMax: Int
+    /// Names the context towards the targets; nil where they get the bytes as they are.
+    public let tls: TLSTargetRoute?
+    /// `preserve_client_ip.enabled`
+    public let preservesClientIP: Bool
+    /// `proxy_protocol_v2.enabled`
+    public let sendsProxyProtocol: Bool
 
     public init(
         name: String, targets: [TargetNumber], flowHash: FlowHash, isSticky: Bool, isFailOpen: Bool = false,
-        connectTimeoutSeconds: Int, connectAttemptCountMax: Int
+        connectTimeoutSeconds: Int, connectAttemptCountMax: Int, tls: TLSTargetRoute? = nil,
+        preservesClientIP: Bool = false, sendsProxyProtocol: Bool = false
     ) {
         self.name = name
         self.targets = targets
@@ -54,6 +74,9 @@ public struct GroupRoute: Sendable {
         self.isFailOpen = isFailOpen
         self.connectTimeoutSeconds = connectTimeoutSeconds
         self.connectAttemptCountMax = connectAttemptCountMax
+        self.tls = tls
+        self.preservesClientIP = preservesClientIP
+        self.sendsProxyProtocol = sendsProxyProtocol
     }
 }
 
@@ -132,11 +155,14 @@ extension RoutingSnapshot {
     ///
     /// A group whose every eligible target was tried, or that has none, yields nil. Constant time but for
     /// a walk along the table when the first choice was already tried.
+    ///
+    /// - Parameter rule: The rule of the listener that applies; see `ListenerRoute.rule(forServerName:…)`.
     public func select(
-        listener: ListenerNumber, key: FlowKey, excluding tried: TriedTargets = TriedTargets()
+        listener: ListenerNumber, rule: Int? = nil, key: FlowKey,
+        excluding tried: TriedTargets = TriedTargets()
     ) -> Selection? {
         guard Int(listener.rawValue) < listeners.count, let route = listeners[Int(listener.rawValue)],
-            let groupIndex = chooseGroup(of: route, key: key)
+            let groupIndex = chooseGroup(of: route, rule: rule, key: key)
         else { return nil }
         let group = groups[groupIndex]
         guard !group.targets.isEmpty else { return nil }
@@ -159,15 +185,26 @@ extension RoutingSnapshot {
     }
 
     /// The group by weight. Its hash has a seed of its own: with the table's, group and target would correlate.
-    public func chooseGroup(of route: ListenerRoute, key: FlowKey) -> Int? {
-        guard let total = route.choices.last?.cumulativeWeight, total > 0 else { return nil }
-        if route.choices.count == 1 { return route.choices[0].groupIndex }
+    ///
+    /// - Parameter rule: A rule that the route no longer has, since a snapshot came between, has no group.
+    public func chooseGroup(of route: ListenerRoute, rule: Int? = nil, key: FlowKey) -> Int? {
+        guard let rule else {
+            return chooseGroup(among: route.choices, isSticky: route.isStickyByGroup, key: key)
+        }
+        guard route.rules.indices.contains(rule) else { return nil }
+        return chooseGroup(
+            among: route.rules[rule].choices, isSticky: route.rules[rule].isStickyByGroup, key: key)
+    }
+
+    private func chooseGroup(among choices: [ListenerRoute.Choice], isSticky: Bool, key: FlowKey) -> Int? {
+        guard let total = choices.last?.cumulativeWeight, total > 0 else { return nil }
+        if choices.count == 1 { return choices[0].groupIndex }
         let groupSeed = HashSeed(first: seed.first ^ 0x5745_4952, second: ~seed.second)
         let hash =
-            route.isStickyByGroup
+            isSticky
             ? SipHash.hash(key.client.address, seed: groupSeed)
             : SipHash.hash(key, seed: groupSeed)
         let point = UInt32(truncatingIfNeeded: hash.multipliedFullWidth(by: UInt64(total)).high)
-        return route.choices.first { point < $0.cumulativeWeight }?.groupIndex
+        return choices.first { point < $0.cumulativeWeight }?.groupIndex
     }
 }

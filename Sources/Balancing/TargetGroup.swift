@@ -8,6 +8,8 @@ public struct TargetGroup: Hashable, Sendable {
     public var port: UInt16
     public var healthCheck: HealthCheck
     public var attributes: TargetGroupAttributes
+    /// Present exactly when the protocol is TLS.
+    public var tls: TLSTargetSettings?
     /// How long one connection attempt to a target may take, in seconds, 1–60.
     public var connectTimeoutSeconds: Int
     /// How many targets a flow tries before its client sees a reset, 1–8.
@@ -15,13 +17,14 @@ public struct TargetGroup: Hashable, Sendable {
 
     public init(
         name: String, protocol: TrafficProtocol, port: UInt16, healthCheck: HealthCheck,
-        attributes: TargetGroupAttributes, connectTimeoutSeconds: Int = 5, connectAttemptCountMax: Int = 3
+        attributes: TargetGroupAttributes, tls: TLSTargetSettings? = nil, connectTimeoutSeconds: Int = 5, connectAttemptCountMax: Int = 3
     ) {
         self.name = name
         self.protocol = `protocol`
         self.port = port
         self.healthCheck = healthCheck
         self.attributes = attributes
+        self.tls = tls
         self.connectTimeoutSeconds = connectTimeoutSeconds
         self.connectAttemptCountMax = connectAttemptCountMax
     }

@@ -105,7 +105,7 @@ public enum ProbeFailure: Hashable, Sendable {
         case .closedEarly(let count):
             "\(endpoint) closed the connection after \(count) bytes, before the answer was whole."
         case .malformedAnswer(let what):
-            "\(endpoint) answered something that is not \(check.protocol == .http ? "HTTP" : "an answer"): \(what)."
+            "\(endpoint) answered something that is not \(check.protocol.isHTTP ? "HTTP" : "an answer"): \(what)."
         case .statusMismatch(let code):
             "Health checks failed with these codes: [\(code)]; expected \(check.matcher)."
         case .unexpectedAnswer:

@@ -56,9 +56,9 @@ package struct ProbeExchange: Sendable {
             keeping: [check.lameDuck?.headerName].compactMap(\.self),
             isBodyWanted: check.lameDuck?.bodyToken?.isEmpty == false)
         switch check.protocol {
-        case .tcp:
+        case .tcp, .tls:
             kind = .connection
-        case .http:
+        case .http, .https:
             kind = .http
         case .udp:
             // The control plane refuses a UDP check without a probe; nothing matches an empty prefix.

@@ -28,7 +28,7 @@ struct Weir: AsyncParsableCommand {
                 name: "Overview",
                 subcommands: [
                     StatusCommand.self, LoadBalancersCommand.self, ListenersCommand.self,
-                    TargetGroupsCommand.self,
+                    TargetGroupsCommand.self, CertificatesCommand.self, SSLPoliciesCommand.self,
                 ]),
             CommandGroup(name: "Flow", subcommands: [FlowsCommand.self, ExplainCommand.self]),
         ]

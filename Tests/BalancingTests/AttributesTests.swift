@@ -34,11 +34,11 @@ import Testing
             refused: ["lb_cookie", ""],
             hint: "application load balancers"),
         Row(
-            key: "preserve_client_ip.enabled", standard: "false", accepted: ["false"], refused: ["true"],
-            hint: "leave it out"),
+            key: "preserve_client_ip.enabled", standard: "false", accepted: ["true", "false"],
+            refused: notBooleans, hint: "true or false"),
         Row(
-            key: "proxy_protocol_v2.enabled", standard: "false", accepted: ["false"], refused: ["true"],
-            hint: "leave it out"),
+            key: "proxy_protocol_v2.enabled", standard: "false", accepted: ["true", "false"],
+            refused: notBooleans, hint: "true or false"),
         Row(
             key: "load_balancing.cross_zone.enabled", standard: "use_load_balancer_configuration",
             accepted: ["true", "false", "use_load_balancer_configuration"], refused: ["", "off"],

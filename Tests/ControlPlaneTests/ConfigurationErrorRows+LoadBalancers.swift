@@ -110,12 +110,10 @@ extension ConfigurationErrorRow {
             forward, target_group: web } }
             """,
             """
-            weir.yaml:10: load_balancers[0] "edge": listeners[0]: ssl_policy is not available yet in this \
-            version. Let the targets end TLS, and use protocol TCP.
-            weir.yaml:10: load_balancers[0] "edge": listeners[0]: certificates is not available yet in this \
-            version. Let the targets end TLS, and use protocol TCP.
-            weir.yaml:10: load_balancers[0] "edge": listeners[0]: protocol is TLS, which is not available \
-            yet in this version. Use TCP, and let the targets end TLS.
+            weir.yaml:10: load_balancers[0] "edge": listeners[0]: certificates is empty. Give certificates: \
+            [ { certificate: FILE, private_key: FILE } ]; the first is the default.
+            weir.yaml:10: load_balancers[0] "edge": listeners[0]: ssl_policy is "x", which is no security \
+            policy; "weir ssl-policies" lists them.
             """),
         ConfigurationErrorRow(
             "HTTP with rules",

@@ -402,9 +402,9 @@ extension ConfigurationErrorRow {
                 health_check: { path: /x, matcher: "200" }
             """,
             """
-            weir.yaml:5: target_groups[0] "web": health_check.path belongs to HTTP health checks, but this \
+            weir.yaml:5: target_groups[0] "web": health_check.path belongs to HTTP and HTTPS health checks, but this \
             one is TCP. Set health_check.protocol: HTTP, or leave it out.
-            weir.yaml:5: target_groups[0] "web": health_check.matcher belongs to HTTP health checks, but \
+            weir.yaml:5: target_groups[0] "web": health_check.matcher belongs to HTTP and HTTPS health checks, but \
             this one is TCP. Set health_check.protocol: HTTP, or leave it out.
             """),
         ConfigurationErrorRow(
@@ -587,7 +587,7 @@ extension ConfigurationErrorRow {
                 health_check: { lame_duck: { body: bye } }
             """,
             """
-            weir.yaml:5: target_groups[0] "web": health_check.lame_duck belongs to HTTP health checks, but \
+            weir.yaml:5: target_groups[0] "web": health_check.lame_duck belongs to HTTP and HTTPS health checks, but \
             this one is TCP. Set health_check.protocol: HTTP, or leave it out.
             """),
         ConfigurationErrorRow(

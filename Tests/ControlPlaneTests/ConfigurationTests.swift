@@ -53,9 +53,37 @@ import Testing
         #expect(edge.isFreebind)
         #expect(edge.listeners[0].defaultAction.targetGroups.map(\.weight) == [90, 10])
         #expect(edge.listeners[0].defaultAction.isStickyByGroup)
+        try Self.expectDocumentedTLS(configuration, edge)
         #expect(configuration.settings.runAs == "weir")
         #expect(configuration.namedSettings.contains("admin.listen"))
         #expect(!configuration.namedSettings.contains("hash_seed"))
+    }
+
+    private static func expectDocumentedTLS(_ configuration: Configuration, _ edge: LoadBalancer) throws {
+        let vault = try #require(configuration.targetGroups.first { $0.group.name == "vault" }).group
+        #expect(vault.tls?.serverName == "vault.internal.example.com")
+        #expect(vault.tls?.isVerifying == true)
+        #expect(vault.tls?.certificate?.privateKey == "/etc/weir/client.key")
+        #expect(vault.healthCheck.tls == vault.tls)
+        #expect(vault.healthCheck.path == "/v1/sys/health")
+        let tls = try #require(edge.listeners.first { $0.port == 443 }?.tls)
+        #expect(tls.policy == .default)
+        #expect(tls.alpn == .http2Preferred)
+        #expect(tls.certificates.count == 2)
+        #expect(tls.certificates[0].ocspResponse == "/etc/weir/site.der")
+        #expect(
+            tls.mutualAuthentication
+                == .verify(
+                    ClientTrust(
+                        caCertificates: "/etc/weir/clients-ca.pem", revocationLists: "/etc/weir/clients.crl")))
+        let passing = try #require(edge.listeners.first { $0.port == 8443 })
+        #expect(passing.proxyProtocol?.accepts == [.v1, .v2])
+        #expect(passing.proxyProtocol?.trusted.map(\.description) == ["10.0.9.0/24", "2001:db8:9::/64"])
+        #expect(passing.rules.map(\.priority) == [10])
+        #expect(passing.rules[0].conditions.count == 2)
+        #expect(passing.rules[0].action.targetGroups.map(\.targetGroup) == ["canary"])
+        #expect(configuration.settings.handshakeCountMax == 1_000)
+        #expect(configuration.fileLines["/etc/weir/site-rsa.key"] != nil)
     }
 
     @Test func `defaults are those of ELBv2`() throws {

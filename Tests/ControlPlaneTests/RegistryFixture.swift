@@ -39,6 +39,7 @@ struct RegistryFixture {
     init(
         _ yaml: String? = RegistryFixture.web(), store: Store? = nil,
         workers: WorkerRecorder = WorkerRecorder(),
+        certificates: CertificateRecorder? = nil, features: DataPlaneFeatures = .all,
         seed: HashSeed = HashSeed(first: 1, second: 2), tableSlotCount: Int = 251
     ) async throws {
         let configuration = try yaml.map { text in try Configuration.parse(text) }
@@ -48,7 +49,8 @@ struct RegistryFixture {
         self.store = try store ?? Store(.memory)
         registry = try await Registry.start(
             Registry.Parts(
-                workers: workers, probes: probes, store: self.store,
+                workers: workers, probes: probes, certificates: certificates, features: features,
+                store: self.store,
                 settings: configuration?.settings ?? ApplianceSettings(), randomSeed: seed, clock: time.clock,
                 version: "test", tableSlotCount: tableSlotCount),
             configuration: configuration)

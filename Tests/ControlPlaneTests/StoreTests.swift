@@ -69,6 +69,46 @@ import Testing
         #expect(try await Store(directory.location).load() == Self.everything)
     }
 
+    @Test func `TLS, PROXY protocol and rules are kept`() async throws {
+        var state = Self.everything
+        let client = ClientCertificate(certificate: "/c.crt", privateKey: "/c.key")
+        let target = TLSTargetSettings(serverName: "a.example.com", caFile: "/ca.pem", certificate: client)
+        state.groups[0].group.protocol = .tls
+        state.groups[0].group.tls = target
+        state.groups[0].group.healthCheck.protocol = .https
+        state.groups[0].group.healthCheck.tls = TLSTargetSettings(serverName: "b.example.com")
+        let tls = TLSListenerSettings(
+            policy: try #require(SecurityPolicy.named("ELBSecurityPolicy-TLS13-1-3-2021-06")),
+            certificates: [ListenerCertificate(certificate: "/a", privateKey: "/b", ocspResponse: "/c")],
+            alpn: .http2Optional,
+            mutualAuthentication: .verify(
+                ClientTrust(
+                    caCertificates: "/d", revocationLists: "/e", ignoresExpiry: true, advertisesNames: true)))
+        let action = ForwardAction(targetGroups: [.init(targetGroup: "game", weight: 2)], isStickyByGroup: true)
+        let names = try ["a.example.com", "*.example.com"].map { try #require(ServerNamePattern($0)) }
+        let trusted = try ["10.0.0.0/8", "2001:db8::/32"].map { try #require(IPPrefix($0)) }
+        state.loadBalancers[0].listeners = [
+            Listener(
+                port: 443, protocol: .tls, defaultAction: action, tls: tls,
+                proxyProtocol: ProxyProtocolSettings(accepts: .v1, trusted: trusted)),
+            Listener(
+                port: 444, protocol: .tcp, defaultAction: action,
+                proxyProtocol: ProxyProtocolSettings(accepts: [.v1, .v2], trusted: trusted),
+                rules: [
+                    PassthroughRule(priority: 1, conditions: [.serverName(names)], action: action),
+                    PassthroughRule(
+                        priority: 2, conditions: [.serverName(names), .alpn(["h2"])], action: action),
+                ]),
+            Listener(
+                port: 445, protocol: .tls, defaultAction: action,
+                tls: TLSListenerSettings(
+                    certificates: tls.certificates, mutualAuthentication: .passthrough)),
+        ]
+        let store = try Store(.memory)
+        try await store.save(state, replacing: StoredState())
+        #expect(try await store.load() == state)
+    }
+
     @Test(arguments: [
         DatagramProbe.dns, DatagramProbe.ntp, DatagramProbe(payload: [1], expectation: .contains([2])),
     ])

@@ -100,6 +100,12 @@ package struct ApplianceSettings: Sendable, Equatable {
     package var logFormat = LogFormat.text
     package var tcpFlowCountMax = Limits.tcpFlowCountDefault
     package var udpFlowCountMax = Limits.udpFlowCountDefault
+    /// The keys of session tickets, which appliances may share; nil draws and rotates them in memory.
+    package var ticketKeyFile: String?
+    /// From the first byte expected to the end of the handshake, either side, 1–300.
+    package var handshakeTimeoutSeconds = Limits.handshakeTimeoutSeconds
+    /// At most this many handshakes at a time in each worker, 1–65,536.
+    package var handshakeCountMax = Limits.handshakeCountMax
 
     package init() {}
 
@@ -121,6 +127,9 @@ package struct ApplianceSettings: Sendable, Equatable {
             ("log.format", logFormat.rawValue),
             ("limits.tcp_flows", String(tcpFlowCountMax)),
             ("limits.udp_flows", String(udpFlowCountMax)),
+            ("tls.ticket_key_file", ticketKeyFile ?? "none"),
+            ("tls.handshake_timeout", String(handshakeTimeoutSeconds)),
+            ("tls.concurrent_handshakes", String(handshakeCountMax)),
         ]
     }
 

@@ -23,6 +23,9 @@ package struct Configuration: Sendable, Equatable {
     package var namedSettings: Set<String>
     package var targetGroups: [ConfiguredTargetGroup]
     package var loadBalancers: [LoadBalancer]
+    package var fileName = "configuration"
+    /// The line that first names a file of TLS, for what is found wrong in the file.
+    package var fileLines: [String: Int] = [:]
 
     package init(
         settings: ApplianceSettings = ApplianceSettings(), namedSettings: Set<String> = [],
@@ -54,6 +57,7 @@ extension ConfigurationReader {
 
     mutating func readConfiguration(_ root: ConfigurationDocument.Root) -> Configuration {
         var configuration = Configuration()
+        configuration.fileName = fileName
         guard let top = scope(of: root.node, subject: "", prefix: "", path: "", keys: Self.topLevelKeys)
         else { return configuration }
         readSettings(top, into: &configuration)
@@ -62,6 +66,7 @@ extension ConfigurationReader {
         checkReferences(of: loadBalancers, to: groups)
         configuration.targetGroups = groups.map(\.value)
         configuration.loadBalancers = loadBalancers.map(\.value)
+        configuration.fileLines = fileLines
         return configuration
     }
 }

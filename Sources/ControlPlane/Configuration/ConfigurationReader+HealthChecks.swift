@@ -7,10 +7,11 @@ extension ConfigurationReader {
     static let healthCheckKeys = [
         "enabled", "protocol", "port", "interval", "timeout", "healthy_threshold", "unhealthy_threshold",
         "path",
-        "matcher", "udp", "lame_duck",
+        "matcher", "udp", "lame_duck", "tls",
     ]
 
-    mutating func readHealthCheck(of group: Scope) -> HealthCheck {
+    /// - Parameter groupTLS: What HTTPS and TLS checks use when they have no `tls` of their own.
+    mutating func readHealthCheck(of group: Scope, groupTLS: TLSTargetSettings?) -> HealthCheck {
         guard let scope = child("health_check", of: group, keys: Self.healthCheckKeys) else {
             return HealthCheck()
         }
@@ -20,21 +21,20 @@ extension ConfigurationReader {
         readSchedule(scope, into: &check)
         readHTTP(scope, into: &check)
         readDatagram(scope, into: &check)
+        check.tls = readTargetTLS(
+            of: scope, belongsHere: check.protocol.usesTLS,
+            place: "belongs to HTTPS and TLS health checks, but this one is \(check.protocol.rawValue). "
+                + "Set health_check.protocol: HTTPS or TLS, or leave it out.")
+        if check.protocol.usesTLS, scope.fields["tls"] == nil, let groupTLS { check.tls = groupTLS }
         return check
     }
 
     private mutating func readProbeProtocol(_ scope: Scope) -> HealthCheck.ProbeProtocol? {
         guard let text = text("protocol", of: scope) else { return nil }
         if let known = HealthCheck.ProbeProtocol(rawValue: text) { return known }
-        if text == "HTTPS" || text == "TLS" {
-            note(
-                "protocol", of: scope,
-                "is \(text), which is not available yet in this version. Use HTTP on a plain port, or TCP.")
-        } else {
-            note(
-                "protocol", of: scope,
-                "is \"\(Self.shortened(text))\"; it must be TCP, HTTP or UDP (in capitals).")
-        }
+        note(
+            "protocol", of: scope,
+            "is \"\(Self.shortened(text))\"; it must be TCP, HTTP, HTTPS, TLS or UDP (in capitals).")
         return nil
     }
 
@@ -82,11 +82,11 @@ extension ConfigurationReader {
     // MARK: HTTP
 
     private mutating func readHTTP(_ scope: Scope, into check: inout HealthCheck) {
-        for key in ["path", "matcher", "lame_duck"] where scope.fields[key] != nil && check.protocol != .http
+        for key in ["path", "matcher", "lame_duck"] where scope.fields[key] != nil && !check.protocol.isHTTP
         {
             note(
                 key, of: scope,
-                "belongs to HTTP health checks, but this one is \(check.protocol.rawValue). "
+                "belongs to HTTP and HTTPS health checks, but this one is \(check.protocol.rawValue). "
                     + "Set health_check.protocol: HTTP, or leave it out.")
         }
         if let path = text("path", of: scope) {

@@ -4,15 +4,8 @@ import Balancing
 import Yams
 
 extension ConfigurationReader {
-    private static let listenerKeys = ["port", "protocol", "default_action", "attributes"]
-
-    private static let unavailableListenerKeys = [
-        "ssl_policy": "Let the targets end TLS, and use protocol TCP.",
-        "certificates": "Let the targets end TLS, and use protocol TCP.",
-        "certificate_arn": "Let the targets end TLS, and use protocol TCP.",
-        "alpn_policy": "Let the targets end TLS, and use protocol TCP.",
-        "rules": "Rules belong to application load balancers; use default_action.",
-    ]
+    private static let listenerKeys =
+        ["port", "protocol", "default_action", "attributes"] + tlsListenerKeys + ["proxy_protocol", "rules"]
 
     mutating func readListeners(of scope: Scope) -> [Listener] {
         let nodes =
@@ -36,6 +29,9 @@ extension ConfigurationReader {
             let action = readAction(of: fields)
             var attributes = ListenerAttributes()
             readAttributes(of: fields, into: &attributes)
+            let tls = readListenerTLS(of: fields, protocol: trafficProtocol)
+            let proxyProtocol = readProxyProtocol(of: fields, protocol: trafficProtocol)
+            let rules = readRules(of: fields, protocol: trafficProtocol)
             guard let port else { continue }
             if let line = lines[port] {
                 note(
@@ -48,22 +44,22 @@ extension ConfigurationReader {
             // One whose protocol or action was refused is left out: what it would clash with is unknown.
             guard let trafficProtocol, let action else { continue }
             listeners.append(
-                Listener(port: port, protocol: trafficProtocol, defaultAction: action, attributes: attributes)
-            )
+                Listener(
+                    port: port, protocol: trafficProtocol, defaultAction: action, attributes: attributes,
+                    tls: tls, proxyProtocol: proxyProtocol, rules: rules))
         }
         return listeners
     }
 
     private mutating func readListenerProtocol(_ scope: Scope) -> TrafficProtocol? {
-        guard let text = requiredText("protocol", of: scope, "Give TCP, UDP or TCP_UDP.") else { return nil }
+        guard let text = requiredText("protocol", of: scope, "Give TCP, UDP, TCP_UDP or TLS.") else {
+            return nil
+        }
         switch TrafficProtocol(rawValue: text) {
         case .tcp: return .tcp
         case .udp: return .udp
         case .tcpUDP: return .tcpUDP
-        case .tls:
-            note(
-                "protocol", of: scope,
-                "is TLS, which is not available yet in this version. Use TCP, and let the targets end TLS.")
+        case .tls: return .tls
         case .http, .https:
             note(
                 "protocol", of: scope,
@@ -72,7 +68,7 @@ extension ConfigurationReader {
         case nil:
             note(
                 "protocol", of: scope,
-                "is \"\(Self.shortened(text))\"; it must be TCP, UDP or TCP_UDP (in capitals).")
+                "is \"\(Self.shortened(text))\"; it must be TCP, UDP, TCP_UDP or TLS (in capitals).")
         }
         return nil
     }
@@ -86,14 +82,25 @@ extension ConfigurationReader {
                 "is missing. Give default_action: { type: forward, target_group: NAME }.")
             return nil
         }
-        guard
-            let scope = child(
-                "default_action", of: listener, keys: ["type", "target_group", "forward", "stickiness"],
-                unavailable: [
-                    "redirect": "It belongs to application load balancers; use type: forward.",
-                    "fixed_response": "It belongs to application load balancers; use type: forward.",
-                ])
-        else { return nil }
+        guard let node = value("default_action", of: listener) else { return nil }
+        return actionScope(
+            of: node, subject: listener.subject, prefix: "\(listener.prefix)default_action.",
+            path: listener.path(to: "default_action")
+        ).flatMap { readForward($0) }
+    }
+
+    mutating func actionScope(of node: Node, subject: String, prefix: String, path: String) -> Scope? {
+        scope(
+            of: node, subject: subject, prefix: prefix, path: path,
+            keys: ["type", "target_group", "forward", "stickiness"],
+            unavailable: [
+                "redirect": "It belongs to application load balancers; use type: forward.",
+                "fixed_response": "It belongs to application load balancers; use type: forward.",
+            ])
+    }
+
+    /// The action of a listener or rule; a network load balancer only forwards.
+    mutating func readForward(_ scope: Scope) -> ForwardAction? {
         guard let type = requiredText("type", of: scope, "Give type: forward.") else { return nil }
         guard type == "forward" else {
             note(

@@ -103,7 +103,7 @@ extension ConfigurationReader {
             uniquingKeysWith: { first, _ in first })
         for loadBalancer in loadBalancers {
             for listener in loadBalancer.value.listeners {
-                for choice in listener.defaultAction.targetGroups {
+                for choice in listener.actions.flatMap(\.targetGroups) {
                     check(choice.targetGroup, for: listener, of: loadBalancer, protocols: protocols)
                 }
             }

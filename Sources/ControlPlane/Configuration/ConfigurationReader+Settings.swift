@@ -7,7 +7,7 @@ extension ConfigurationReader {
     static let settingKeys = [
         "admin", "state", "workers", "availability_zone", "hash_seed", "source_addresses",
         "congestion_control",
-        "run_as", "drain_timeout", "log", "limits",
+        "run_as", "drain_timeout", "log", "limits", "tls",
     ]
 
     mutating func readSettings(_ top: Scope, into configuration: inout Configuration) {
@@ -35,6 +35,7 @@ extension ConfigurationReader {
         }
         readLog(top, into: &settings, named: &named)
         readLimits(top, into: &settings, named: &named)
+        readApplianceTLS(top, into: &settings, named: &named)
 
         configuration.settings = settings
         configuration.namedSettings = named
@@ -195,6 +196,22 @@ extension ConfigurationReader {
         let range = 1...Limits.configuredFlowCountMax
         if let count = integer("tcp_flows", of: scope, in: range) { settings.tcpFlowCountMax = count }
         if let count = integer("udp_flows", of: scope, in: range) { settings.udpFlowCountMax = count }
+    }
+
+    private mutating func readApplianceTLS(
+        _ top: Scope, into settings: inout ApplianceSettings, named: inout Set<String>
+    ) {
+        let keys = ["ticket_key_file", "handshake_timeout", "concurrent_handshakes"]
+        guard let scope = child("tls", of: top, keys: keys) else { return }
+        for key in scope.fields.keys { named.insert("tls.\(key)") }
+        settings.ticketKeyFile = file("ticket_key_file", of: scope)
+        let seconds = 1...Limits.configuredHandshakeTimeoutSecondsMax
+        if let timeout = integer("handshake_timeout", of: scope, in: seconds, unit: " s") {
+            settings.handshakeTimeoutSeconds = timeout
+        }
+        if let count = integer("concurrent_handshakes", of: scope, in: 1...Limits.configuredHandshakeCountMax) {
+            settings.handshakeCountMax = count
+        }
     }
 
     static func zoneObjection(_ zone: String) -> String {

@@ -6,7 +6,7 @@ import Yams
 extension ConfigurationReader {
     static let targetGroupKeys = [
         "name", "protocol", "port", "health_check", "attributes", "targets", "connect_timeout",
-        "connect_attempts",
+        "connect_attempts", "tls",
     ]
 
     mutating func readTargetGroups(_ top: Scope) -> [Located<ConfiguredTargetGroup>] {
@@ -56,8 +56,13 @@ extension ConfigurationReader {
         let port = port("port", of: scope)
         var group = TargetGroup(
             name: name ?? "", protocol: trafficProtocol ?? .tcp, port: port ?? 1,
-            healthCheck: readHealthCheck(of: scope),
+            healthCheck: HealthCheck(),
             attributes: TargetGroupAttributes(for: trafficProtocol ?? .tcp))
+        group.tls = readTargetTLS(
+            of: scope, belongsHere: trafficProtocol == .tls,
+            place: "belongs to TLS target groups, but this one is \(group.protocol.rawValue). "
+                + "Set protocol: TLS, or leave it out.")
+        group.healthCheck = readHealthCheck(of: scope, groupTLS: group.tls)
         readAttributes(of: scope, into: &group.attributes)
         if let seconds = integer("connect_timeout", of: scope, in: 1...60, unit: " s") {
             group.connectTimeoutSeconds = seconds
@@ -70,12 +75,15 @@ extension ConfigurationReader {
     }
 
     private mutating func readGroupProtocol(_ scope: Scope) -> TrafficProtocol? {
-        guard let text = requiredText("protocol", of: scope, "Give TCP, UDP or TCP_UDP.") else { return nil }
+        guard let text = requiredText("protocol", of: scope, "Give TCP, UDP, TCP_UDP or TLS.") else {
+            return nil
+        }
         switch TrafficProtocol(rawValue: text) {
         case .tcp: return .tcp
         case .udp: return .udp
         case .tcpUDP: return .tcpUDP
-        case .tls, .http, .https:
+        case .tls: return .tls
+        case .http, .https:
             note(
                 "protocol", of: scope,
                 "is \(text), which is not available yet in this version. Use TCP, which carries it "
@@ -83,7 +91,7 @@ extension ConfigurationReader {
         case nil:
             note(
                 "protocol", of: scope,
-                "is \"\(Self.shortened(text))\"; it must be TCP, UDP or TCP_UDP (in capitals).")
+                "is \"\(Self.shortened(text))\"; it must be TCP, UDP, TCP_UDP or TLS (in capitals).")
         }
         return nil
     }

@@ -7,6 +7,8 @@ import Yams
 struct ConfigurationReader {
     let fileName: String
     private(set) var problems: [ConfigurationError] = []
+    /// Where each certificate, key or list is first named.
+    var fileLines: [String: Int] = [:]
     private var omittedProblemCount = 0
 
     init(fileName: String) {

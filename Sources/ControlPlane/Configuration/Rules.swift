@@ -47,13 +47,14 @@ enum TargetRule {
 
 /// Which listeners can live side by side, and which groups they can feed.
 enum ListenerRule {
-    /// ELBv2's table: TCP feeds TCP; UDP feeds UDP and TCP_UDP; TCP_UDP feeds TCP_UDP.
+    /// ELBv2's table: TCP feeds TCP; TLS feeds TCP and TLS; UDP feeds UDP and TCP_UDP; TCP_UDP feeds TCP_UDP.
     static func canForward(_ listener: TrafficProtocol, to group: TrafficProtocol) -> Bool {
         switch listener {
         case .tcp: group == .tcp
         case .udp: group == .udp || group == .tcpUDP
         case .tcpUDP: group == .tcpUDP
-        case .tls, .http, .https: false
+        case .tls: group == .tcp || group == .tls
+        case .http, .https: false
         }
     }
 
@@ -62,7 +63,8 @@ enum ListenerRule {
         case .tcp: "a TCP listener forwards to TCP groups"
         case .udp: "a UDP listener forwards to UDP and TCP_UDP groups"
         case .tcpUDP: "a TCP_UDP listener forwards to TCP_UDP groups"
-        case .tls, .http, .https: "\(listener.rawValue) listeners are not available yet in this version"
+        case .tls: "a TLS listener forwards to TCP and TLS groups"
+        case .http, .https: "\(listener.rawValue) listeners are not available yet in this version"
         }
     }
 

@@ -21,17 +21,17 @@ extension HealthCheck {
             ("health_check.timeout", String(timeoutSeconds)),
             ("health_check.healthy_threshold", String(healthyThresholdCount)),
             ("health_check.unhealthy_threshold", String(unhealthyThresholdCount)),
-            ("health_check.path", `protocol` == .http ? path : "none"),
-            ("health_check.matcher", `protocol` == .http ? matcher.description : "none"),
+            ("health_check.path", `protocol`.isHTTP ? path : "none"),
+            ("health_check.matcher", `protocol`.isHTTP ? matcher.description : "none"),
             ("health_check.udp", datagram.map(\.text) ?? "none"),
             ("health_check.lame_duck", lameDuck.map(\.text) ?? "none"),
-        ]
+        ] + (tls ?? TLSTargetSettings()).values(under: "health_check.")
     }
 
     package var adminDescription: HealthCheckDescription {
         HealthCheckDescription(
             enabled: isEnabled, protocol: `protocol`.rawValue, port: portText,
-            path: `protocol` == .http ? path : nil, matcher: `protocol` == .http ? matcher.description : nil,
+            path: `protocol`.isHTTP ? path : nil, matcher: `protocol`.isHTTP ? matcher.description : nil,
             intervalSeconds: intervalSeconds, timeoutSeconds: timeoutSeconds,
             healthyThresholdCount: healthyThresholdCount, unhealthyThresholdCount: unhealthyThresholdCount)
     }
@@ -68,7 +68,7 @@ extension TargetGroup {
             ("protocol", `protocol`.rawValue), ("port", String(port)),
             ("connect_timeout", String(connectTimeoutSeconds)),
             ("connect_attempts", String(connectAttemptCountMax)),
-        ] + healthCheck.values + attributes.values
+        ] + (tls ?? TLSTargetSettings()).values(under: "") + healthCheck.values + attributes.values
     }
 }
 
@@ -84,7 +84,12 @@ extension ForwardAction {
 
 extension Listener {
     var values: [(key: String, value: String)] {
-        [("protocol", `protocol`.rawValue), ("forward", defaultAction.description)] + attributes.values
+        [("protocol", `protocol`.rawValue), ("forward", defaultAction.description)] + (tls?.values ?? [])
+            + [
+                ("proxy_protocol", proxyProtocol?.text ?? "none"),
+                // A rule that is gone shows here, since it has no value of its own any more.
+                ("rules", rules.isEmpty ? "none" : rules.map { String($0.priority) }.joined(separator: ", ")),
+            ] + rules.map { ("rules.\($0.priority)", $0.text) } + attributes.values
     }
 }
 

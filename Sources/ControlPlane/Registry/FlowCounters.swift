@@ -63,5 +63,7 @@ extension FlowStatistics {
         rejectedFlowCount = value(.rejectedFlows)
         unhealthyRoutingFlowCount = value(.failOpenFlows)
         droppedDatagramCount = value(.droppedDatagrams)
+        clientTlsNegotiationErrorCount = value(.clientHandshakeFailures)
+        targetTlsNegotiationErrorCount = value(.targetHandshakeFailures)
     }
 }

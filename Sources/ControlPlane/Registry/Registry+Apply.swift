@@ -9,14 +9,18 @@ extension Registry {
             request.configuration, fileName: "configuration", prune: request.prune, isDryRun: request.dryRun)
     }
 
-    /// Reads the configuration again, as SIGHUP asks: nothing is removed that the file does not name.
+    /// Reads the configuration and all certificates again, as SIGHUP asks: nothing is removed that the file does
+    /// not name. A bad certificate is a warning: the old one stays.
     ///
     /// - Parameter fileName: Stands before the line number in errors.
     package func reload(_ configuration: String, fileName: String) async throws(ControlError) -> ApplyResponse
     {
         let response = try await apply(configuration, fileName: fileName, prune: false, isDryRun: false)
         logger.info("configuration read again", metadata: ["changes": "\(response.changes.count)"])
-        return response
+        let certificates = try await reloadCertificates()
+        return ApplyResponse(
+            changes: response.changes, isApplied: response.isApplied,
+            warnings: response.warnings + certificates.refused)
     }
 
     private func apply(
@@ -34,12 +38,16 @@ extension Registry {
         var candidate = state
         let differences = try candidate.merge(
             configuration, prune: prune, at: clock.now(), secondsSince1970: clock.secondsSince1970())
-        try candidate.validate()
+        try candidate.validate(with: features)
         let warnings = settingsWarnings(configuration)
         guard !isDryRun else {
+            // A certificate that would be refused is found out now, and nothing of it is kept.
+            if let contexts = try await prepareCertificates(for: candidate, from: configuration) {
+                certificateControl?.abandon(contexts)
+            }
             return ApplyResponse(changes: differences, isApplied: false, warnings: warnings)
         }
-        if !differences.isEmpty { try await commit(candidate) }
+        if !differences.isEmpty { try await commit(candidate, from: configuration) }
         return ApplyResponse(changes: differences, isApplied: true, warnings: warnings)
     }
 

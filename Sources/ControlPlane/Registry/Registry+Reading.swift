@@ -7,12 +7,15 @@ import Balancing
 extension Registry {
     package func status() async -> StatusReport {
         let report = allCounters()
-        return StatusReport(
+        var status = StatusReport(
             version: version, uptimeSeconds: Int(clock.now().nanoseconds(since: startedAt) / 1_000_000_000),
-            workerCount: workers.workerCount, isDraining: isDraining, warnings: workers.warnings,
+            workerCount: workers.workerCount, isDraining: isDraining, warnings: workers.warnings + certificateWarnings(),
             counters: FlowCounters.workerCounters(report.workers),
             loadBalancers: state.loadBalancers.map { describe($0, report) },
             targetGroups: state.groups.map { describe($0, report) })
+        let certificates = describeCertificates()
+        if !certificates.isEmpty { status.certificates = certificates }
+        return status
     }
 
     package func loadBalancers() async -> [LoadBalancerDescription] {
@@ -120,7 +123,7 @@ extension Registry {
                 FlowCounters.difference(report.listeners[entry.number] ?? [], since: entry.baseline),
                 to: &totals)
         }
-        let groups = loadBalancer.listeners.flatMap { $0.defaultAction.targetGroups.map(\.targetGroup) }
+        let groups = loadBalancer.listeners.flatMap(\.actions).flatMap(\.targetGroups).map(\.targetGroup)
         return LoadBalancerDescription(
             name: loadBalancer.name, type: loadBalancer.kind.rawValue,
             addresses: loadBalancer.addresses.map(\.description),
@@ -135,15 +138,17 @@ extension Registry {
     ) -> ListenerDescription {
         let id = ListenerID(loadBalancer: loadBalancer.name, port: listener.port)
         let entry = state.listeners[id]
-        return ListenerDescription(
+        var description = ListenerDescription(
             id: id.description, loadBalancer: loadBalancer.name, port: Int(listener.port),
             protocol: listener.protocol.rawValue,
-            forward: listener.defaultAction.targetGroups.map {
-                ForwardDescription(targetGroup: $0.targetGroup, weight: $0.weight)
-            },
+            forward: listener.defaultAction.adminDescription,
             attributes: listener.attributes.dictionary,
             statistics: statistics(
                 entry.flatMap { report.listeners[$0.number] }, since: entry?.baseline ?? []))
+        description.tls = listener.tls?.adminDescription
+        description.proxyProtocol = listener.proxyProtocol?.adminDescription
+        if !listener.rules.isEmpty { description.rules = listener.rules.map(\.adminDescription) }
+        return description
     }
 
     func describe(_ group: GroupState, _ report: CounterReport) -> TargetGroupDescription {
@@ -162,19 +167,22 @@ extension Registry {
         }
         let targets = group.registrations.map { describe($0, in: group.group, report) }
         let healthyStates = [TargetHealthState.healthy.rawValue, TargetHealthState.unavailable.rawValue]
-        return TargetGroupDescription(
+        var description = TargetGroupDescription(
             name: name, protocol: group.group.protocol.rawValue, port: Int(group.group.port),
             healthCheck: group.group.healthCheck.adminDescription,
             attributes: group.group.attributes.dictionary,
             loadBalancers: state.loadBalancers.filter { loadBalancer in
                 loadBalancer.listeners.contains { listener in
-                    listener.defaultAction.targetGroups.contains { $0.targetGroup == name }
+                    listener.actions.flatMap(\.targetGroups).contains { $0.targetGroup == name }
                 }
             }.map(\.name),
             healthyTargetCount: targets.count { healthyStates.contains($0.health.state) },
             targetCount: group.registrations.count { !$0.isDraining },
             isFailOpen: published.outlooks[name]?.isFailOpen ?? false,
             statistics: FlowStatistics(counters: totals), targets: targets)
+        description.tls = group.group.tls?.adminDescription
+        description.clientAddress = group.group.attributes.clientAddress
+        return description
     }
 
     func describe(_ registration: Registration, in group: TargetGroup, _ report: CounterReport)

@@ -12,6 +12,8 @@ import Logging
 package actor Registry {
     let workers: any WorkerControl
     let probes: any ProbeControl
+    let certificateControl: (any CertificateControl)?
+    let features: DataPlaneFeatures
     let store: Store
     let clock: RegistryClock
     let logger: Logger
@@ -23,6 +25,8 @@ package actor Registry {
     /// What was published last; the workers route by its snapshot.
     var published: SnapshotCompiler.Result
     var stored: StoredState
+    /// What `certificateControl` installed last.
+    var installedDemand = TLSDemand()
     /// The settings of the file that was read at start, to tell what a later one changes in vain.
     var settings: ApplianceSettings
     var changes = ChangeQueue()
@@ -39,6 +43,9 @@ package actor Registry {
     package struct Parts: Sendable {
         package var workers: any WorkerControl
         package var probes: any ProbeControl
+        /// Nil refuses everything that needs a certificate or speaks TLS.
+        package var certificates: (any CertificateControl)?
+        package var features: DataPlaneFeatures
         package var store: Store
         package var settings: ApplianceSettings
         /// Used unless the settings have one; secret and drawn by the system at start.
@@ -50,13 +57,16 @@ package actor Registry {
         package var tableSlotCount: Int
 
         package init(
-            workers: any WorkerControl, probes: any ProbeControl, store: Store,
+            workers: any WorkerControl, probes: any ProbeControl,
+            certificates: (any CertificateControl)? = nil, features: DataPlaneFeatures = .all, store: Store,
             settings: ApplianceSettings = ApplianceSettings(), randomSeed: HashSeed? = nil,
             clock: RegistryClock = .system, logger: Logger = Logger(label: "weir.registry"),
             version: String = "0", tableSlotCount: Int = FlowHash.slotCountDefault
         ) {
             self.workers = workers
             self.probes = probes
+            self.certificates = certificates
+            self.features = certificates == nil ? features.subtracting([.tls, .tlsProbes]) : features
             self.store = store
             self.settings = settings
             self.randomSeed =
@@ -72,6 +82,8 @@ package actor Registry {
     private init(_ parts: Parts, stored: StoredState) {
         workers = parts.workers
         probes = parts.probes
+        certificateControl = parts.certificates
+        features = parts.features
         store = parts.store
         clock = parts.clock
         logger = parts.logger
@@ -125,8 +137,8 @@ package actor Registry {
             // A target that the file no longer lists has no flow in a process that just began.
             candidate.removeTargets(Set(candidate.numbersWithDeadlines))
         }
-        try candidate.validate()
-        try await commit(candidate)
+        try candidate.validate(with: features)
+        try await commit(candidate, from: configuration)
         logger.info(
             "serving",
             metadata: [
@@ -146,21 +158,38 @@ package actor Registry {
     // MARK: Committing
 
     /// Makes a validated candidate the truth, as the header says; returns when every worker routes by it.
-    func commit(_ candidate: RegistryState) async throws(ControlError) {
+    ///
+    /// - Parameter configuration: The file that brought the change, if one did.
+    func commit(
+        _ candidate: RegistryState, from configuration: Configuration? = nil
+    ) async throws(ControlError) {
         let result = compiler.compile(candidate, version: published.snapshot.version + 1)
-        let ticket = try prepare(result.bindings)
+        let contexts = try await prepareCertificates(for: candidate, from: configuration)
+        let ticket: ListenerTicket?
+        do throws(ControlError) {
+            ticket = try prepare(result.bindings)
+        } catch {
+            if let contexts { certificateControl?.abandon(contexts) }
+            throw error
+        }
         let new = candidate.stored
         if new != stored {
             do throws(StoreError) {
                 try await store.save(new, replacing: stored)
             } catch {
                 if let ticket { workers.abandon(ticket) }
+                if let contexts { certificateControl?.abandon(contexts) }
                 logger.error("change refused", metadata: ["cause": "\(error)"])
                 throw ControlError(
                     kind: .failed, code: "InternalFailure",
                     message: "\(error.description) Nothing was changed.")
             }
             stored = new
+        }
+        if let contexts {
+            // Before the snapshot that names them: a worker must find the context of every listener it has.
+            certificateControl?.install(contexts)
+            installedDemand = candidate.tlsDemand
         }
         await publish(candidate, as: result, ticket: ticket)
     }

@@ -4,8 +4,8 @@ import Balancing
 
 extension RegistryState {
     /// Everything that contradicts, one sentence each; empty for a state that can run.
-    package func contradictions() -> [(code: String, message: String)] {
-        var found: [(code: String, message: String)] = []
+    package func contradictions(with features: DataPlaneFeatures = .all) -> [(code: String, message: String)] {
+        var found = unsupported(by: features)
         func bound(_ count: Int, _ countMax: Int, _ things: String, _ code: String) {
             guard count > countMax else { return }
             found.append(
@@ -24,7 +24,7 @@ extension RegistryState {
 
         for loadBalancer in loadBalancers {
             for listener in loadBalancer.listeners {
-                for choice in listener.defaultAction.targetGroups {
+                for choice in listener.actions.flatMap(\.targetGroups) {
                     let id = "listener \(loadBalancer.name):\(listener.port)"
                     guard let group = group(named: choice.targetGroup)?.group else {
                         found.append(
@@ -61,8 +61,8 @@ extension RegistryState {
     }
 
     /// Throws all contradictions as one error.
-    package func validate() throws(ControlError) {
-        let found = contradictions()
+    package func validate(with features: DataPlaneFeatures = .all) throws(ControlError) {
+        let found = contradictions(with: features)
         guard let first = found.first else { return }
         throw ControlError(
             kind: .conflict, code: first.code,

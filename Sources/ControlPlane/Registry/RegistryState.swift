@@ -119,7 +119,7 @@ package struct RegistryState: Sendable {
         var names: Set<String> = []
         for loadBalancer in loadBalancers {
             for listener in loadBalancer.listeners {
-                for choice in listener.defaultAction.targetGroups { names.insert(choice.targetGroup) }
+                for choice in listener.actions.flatMap(\.targetGroups) { names.insert(choice.targetGroup) }
             }
         }
         return names

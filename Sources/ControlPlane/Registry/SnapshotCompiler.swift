@@ -27,6 +27,21 @@ package struct SnapshotCompiler: Sendable {
     private struct RouteKey: Hashable {
         let group: String
         let isZonal: Bool
+        /// The policy towards targets of a TLS group, which is the listener's to say.
+        let policy: SecurityPolicy?
+    }
+
+    /// Tables do not depend on the policy.
+    private struct TableKey: Hashable {
+        let group: String
+        let isZonal: Bool
+    }
+
+    /// Routes as they are being collected over all listeners.
+    private struct Routes {
+        var list: [GroupRoute] = []
+        var indices: [RouteKey: Int] = [:]
+        var outlooks: [String: Outlook] = [:]
     }
 
     private struct CachedTable {
@@ -39,7 +54,7 @@ package struct SnapshotCompiler: Sendable {
     private let zone: String?
     private let sourceAddresses: [IPAddress]
     private let tableSlotCount: Int
-    private var tables: [RouteKey: CachedTable] = [:]
+    private var tables: [TableKey: CachedTable] = [:]
     /// For tests: how many tables were filled so far.
     package private(set) var builtTableCount = 0
 
@@ -54,43 +69,63 @@ package struct SnapshotCompiler: Sendable {
     }
 
     package mutating func compile(_ state: RegistryState, version: UInt64) -> Result {
-        var routes: [GroupRoute] = []
-        var indices: [RouteKey: Int] = [:]
-        var outlooks: [String: Outlook] = [:]
+        var routes = Routes()
         var listeners: [ListenerRoute?] = []
         for loadBalancer in state.loadBalancers {
             for listener in loadBalancer.listeners {
                 let id = ListenerID(loadBalancer: loadBalancer.name, port: listener.port)
                 guard let number = state.listeners[id]?.number else { continue }
-                var choices: [ListenerRoute.Choice] = []
-                var sum: UInt32 = 0
-                for choice in listener.defaultAction.targetGroups {
-                    guard let group = state.group(named: choice.targetGroup) else { continue }
-                    let key = RouteKey(
-                        group: choice.targetGroup, isZonal: isZonal(group.group, in: loadBalancer))
-                    if indices[key] == nil {
-                        indices[key] = routes.count
-                        routes.append(route(to: group, key: key, outlooks: &outlooks))
-                    }
-                    guard choice.weight > 0, let index = indices[key] else { continue }
-                    sum += UInt32(clamping: choice.weight)
-                    choices.append(ListenerRoute.Choice(groupIndex: index, cumulativeWeight: sum))
+                let rules = listener.rules.map { rule in
+                    PassthroughRoute(
+                        priority: rule.priority, conditions: rule.conditions,
+                        choices: collectChoices(
+                            of: rule.action, listener: listener, of: loadBalancer, in: state,
+                            adding: &routes),
+                        isStickyByGroup: rule.action.isStickyByGroup)
                 }
+                let choices = collectChoices(
+                    of: listener.defaultAction, listener: listener, of: loadBalancer, in: state,
+                    adding: &routes)
                 Self.place(
                     ListenerRoute(
                         id: id, choices: choices, isStickyByGroup: listener.defaultAction.isStickyByGroup,
-                        tcpIdleTimeoutSeconds: listener.attributes.tcpIdleTimeoutSeconds),
+                        tcpIdleTimeoutSeconds: listener.attributes.tcpIdleTimeoutSeconds, tls: listener.tls,
+                        proxyProtocol: listener.proxyProtocol, rules: rules),
                     at: Int(number.rawValue), in: &listeners)
             }
         }
-        tables = tables.filter { indices[$0.key] != nil }
+        let used = Set(routes.indices.keys.map { TableKey(group: $0.group, isZonal: $0.isZonal) })
+        tables = tables.filter { used.contains($0.key) }
         let snapshot = RoutingSnapshot(
-            version: version, seed: seed, listeners: listeners, groups: routes,
+            version: version, seed: seed, listeners: listeners, groups: routes.list,
             endpoints: Self.endpoints(of: state),
             sourceAddresses: sourceAddresses)
         return Result(
             snapshot: snapshot, bindings: Self.bindings(of: state), probes: Self.probes(of: state),
-            outlooks: outlooks)
+            outlooks: routes.outlooks)
+    }
+
+    /// The groups of positive weight of an action; routes that are not there yet are added.
+    private mutating func collectChoices(
+        of action: ForwardAction, listener: Listener, of loadBalancer: LoadBalancer, in state: RegistryState,
+        adding routes: inout Routes
+    ) -> [ListenerRoute.Choice] {
+        var choices: [ListenerRoute.Choice] = []
+        var sum: UInt32 = 0
+        for choice in action.targetGroups {
+            guard let group = state.group(named: choice.targetGroup) else { continue }
+            let key = RouteKey(
+                group: choice.targetGroup, isZonal: isZonal(group.group, in: loadBalancer),
+                policy: group.group.tls == nil ? nil : listener.tls?.policy.towardsTargets)
+            if routes.indices[key] == nil {
+                routes.indices[key] = routes.list.count
+                routes.list.append(route(to: group, key: key, outlooks: &routes.outlooks))
+            }
+            guard choice.weight > 0, let index = routes.indices[key] else { continue }
+            sum += UInt32(clamping: choice.weight)
+            choices.append(ListenerRoute.Choice(groupIndex: index, cumulativeWeight: sum))
+        }
+        return choices
     }
 
     // MARK: Groups
@@ -125,13 +160,19 @@ package struct SnapshotCompiler: Sendable {
         outlooks[key.group] = outlook
 
         return GroupRoute(
-            name: key.group, targets: eligible.map(\.number), flowHash: table(for: eligible, key: key),
+            name: key.group, targets: eligible.map(\.number),
+            flowHash: table(for: eligible, key: TableKey(group: key.group, isZonal: key.isZonal)),
             isSticky: group.group.attributes.isSticky, isFailOpen: eligibility.isFailOpen,
             connectTimeoutSeconds: group.group.connectTimeoutSeconds,
-            connectAttemptCountMax: group.group.connectAttemptCountMax)
+            connectAttemptCountMax: group.group.connectAttemptCountMax,
+            tls: group.group.tls.flatMap { settings in
+                key.policy.map { TLSTargetRoute(settings: settings, policy: $0) }
+            },
+            preservesClientIP: group.group.attributes.preservesClientIP,
+            sendsProxyProtocol: group.group.attributes.sendsProxyProtocol)
     }
 
-    private mutating func table(for eligible: [Registration], key: RouteKey) -> FlowHash {
+    private mutating func table(for eligible: [Registration], key: TableKey) -> FlowHash {
         let ids = eligible.map(\.target.id)
         let weights = eligible.map(\.target.weight)
         if let cached = tables[key], cached.ids == ids, cached.weights == weights { return cached.flowHash }

@@ -29,6 +29,7 @@ struct StoredHealthCheck: Codable {
     var lameDuckHeader: String?
     var lameDuckHeaderValue: String?
     var lameDuckBody: String?
+    var tls: StoredTargetTLS?
 
     init(_ check: HealthCheck) {
         enabled = check.isEnabled
@@ -51,6 +52,7 @@ struct StoredHealthCheck: Codable {
         lameDuckHeader = check.lameDuck?.headerName
         lameDuckHeaderValue = check.lameDuck?.headerValue
         lameDuckBody = check.lameDuck?.bodyToken
+        tls = check.tls.map(StoredTargetTLS.init)
     }
 
     func healthCheck() throws(StoredDefinitionError) -> HealthCheck {
@@ -72,7 +74,8 @@ struct StoredHealthCheck: Codable {
             isEnabled: enabled, protocol: probe, port: port.map(HealthCheck.Port.number) ?? .trafficPort,
             intervalSeconds: interval, timeoutSeconds: timeout, healthyThresholdCount: healthyThreshold,
             unhealthyThresholdCount: unhealthyThreshold, path: path, matcher: matcher,
-            datagram: try datagram(), lameDuck: lameDuck)
+            datagram: try datagram(), lameDuck: lameDuck,
+            tls: probe.usesTLS ? tls?.settings ?? TLSTargetSettings() : nil)
     }
 
     private func datagram() throws(StoredDefinitionError) -> DatagramProbe? {
@@ -99,6 +102,7 @@ struct StoredTargetGroup: Codable {
     var attributes: [String: String]
     var connectTimeout: Int
     var connectAttempts: Int
+    var tls: StoredTargetTLS?
 
     init(_ group: TargetGroup) {
         trafficProtocol = group.protocol.rawValue
@@ -107,6 +111,7 @@ struct StoredTargetGroup: Codable {
         attributes = group.attributes.dictionary
         connectTimeout = group.connectTimeoutSeconds
         connectAttempts = group.connectAttemptCountMax
+        tls = group.tls.map(StoredTargetTLS.init)
     }
 
     func targetGroup(named name: String) throws(StoredDefinitionError) -> TargetGroup {
@@ -116,7 +121,8 @@ struct StoredTargetGroup: Codable {
         else { throw StoredDefinitionError(message: "the port or the connect settings are out of bounds") }
         var group = TargetGroup(
             name: name, protocol: known, port: port, healthCheck: try healthCheck.healthCheck(),
-            attributes: TargetGroupAttributes(for: known), connectTimeoutSeconds: connectTimeout,
+            attributes: TargetGroupAttributes(for: known),
+            tls: known == .tls ? tls?.settings ?? TLSTargetSettings() : nil, connectTimeoutSeconds: connectTimeout,
             connectAttemptCountMax: connectAttempts)
         try group.attributes.restore(attributes)
         return group
@@ -134,6 +140,9 @@ struct StoredListener: Codable {
     var forward: [Choice]
     var stickyByGroup: Bool
     var attributes: [String: String]
+    var tls: StoredListenerTLS?
+    var proxyProtocol: StoredProxyProtocol?
+    var rules: [StoredRule]?
 }
 
 struct StoredLoadBalancer: Codable {
@@ -155,7 +164,10 @@ struct StoredLoadBalancer: Codable {
                     StoredListener.Choice(targetGroup: $0.targetGroup, weight: $0.weight)
                 },
                 stickyByGroup: listener.defaultAction.isStickyByGroup,
-                attributes: listener.attributes.dictionary)
+                attributes: listener.attributes.dictionary,
+                tls: listener.tls.map(StoredListenerTLS.init),
+                proxyProtocol: listener.proxyProtocol.map(StoredProxyProtocol.init),
+                rules: listener.rules.isEmpty ? nil : listener.rules.map(StoredRule.init))
         }
     }
 
@@ -180,6 +192,14 @@ struct StoredLoadBalancer: Codable {
                     },
                     isStickyByGroup: stored.stickyByGroup))
             try listener.attributes.restore(stored.attributes)
+            if listener.protocol == .tls {
+                guard let tls = stored.tls else {
+                    throw StoredDefinitionError(message: "TLS listener \(stored.port) has no certificates")
+                }
+                listener.tls = try tls.settings()
+            }
+            if let headers = stored.proxyProtocol { listener.proxyProtocol = try headers.settings() }
+            for rule in stored.rules ?? [] { listener.rules.append(try rule.rule()) }
             loadBalancer.listeners.append(listener)
         }
         return loadBalancer

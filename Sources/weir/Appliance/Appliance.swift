@@ -179,6 +179,7 @@ struct Appliance: Sendable {
             registry = try await Registry.start(
                 Registry.Parts(
                     workers: WorkerControlAdapter(workers: workers, startWarnings: warnings), probes: probes,
+                    features: [],
                     store: store, settings: settings, randomSeed: try? Machine.randomSeed(),
                     logger: Logger(label: "weir.registry"), version: WeirVersion.current),
                 configuration: configuration)

@@ -51,7 +51,15 @@ struct AdminClient: Sendable {
         try await get("explain", query: [("listener", listener), ("client", client)])
     }
 
+    func certificates() async throws(ClientError) -> CertificatesResponse {
+        try await get("certificates")
+    }
+
     // MARK: Changing
+
+    func reloadCertificates() async throws(ClientError) -> CertificatesReloadResponse {
+        try await post([String: String](), to: "certificates", "reload")
+    }
 
     func register(
         _ targets: [TargetSpecification], in group: String

@@ -44,8 +44,8 @@ enum HumanText {
     }
 
     /// `1 target`, `3 targets`.
-    static func counted(_ count: Int, _ noun: String) -> String {
-        "\(count) \(noun)\(count == 1 ? "" : "s")"
+    static func counted(_ count: Int, _ noun: String, plural: String? = nil) -> String {
+        count == 1 ? "1 \(noun)" : "\(count) \(plural ?? noun + "s")"
     }
 
     /// `0.8 ms`, `12 ms`.

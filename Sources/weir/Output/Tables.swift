@@ -43,14 +43,15 @@ enum Tables {
         var table = TextTable(
             .init("GROUP"), .init("PROTOCOL"), .init("PORT", .right), .init("HEALTHY", .right),
             .init("LOAD BALANCERS"), .init("ACTIVE", .right), .init("NEW", .right), .init("BYTES", .right),
-            .init("CONNECT ERRORS", .right), .init("NOTE"))
+            .init("CONNECT ERRORS", .right), .init("CLIENT ADDRESS"), .init("NOTE"))
         for group in groups {
             table.add(
                 .init(group.name, .bold), .init(group.protocol), .init("\(group.port)"),
                 .init("\(group.healthyTargetCount)/\(group.targetCount)", HealthPage.color(of: group)),
                 .init(group.loadBalancers.joined(separator: ", ")), active(group.statistics),
                 new(group.statistics), bytes(group.statistics),
-                count(group.statistics.targetConnectionErrorCount, .yellow), note(on: group))
+                count(group.statistics.targetConnectionErrorCount, .yellow), clientAddress(of: group),
+                note(on: group))
         }
         return table.render(style, indent: indent)
     }
@@ -104,6 +105,16 @@ enum Tables {
 
     private static func none(_ what: String, _ indent: Int) -> String {
         String(repeating: " ", count: indent) + "There are no \(what).\n"
+    }
+
+    /// What targets see of the client; empty where they see Weir's address alone, as they do by default.
+    private static func clientAddress(of group: TargetGroupDescription) -> TextTable.Cell {
+        switch group.clientAddress {
+        case "preserved": "preserved"
+        case "proxy-v2": "PROXY v2"
+        case "preserved+proxy-v2": "preserved, PROXY v2"
+        default: ""
+        }
     }
 
     private static func note(on group: TargetGroupDescription) -> TextTable.Cell {

@@ -65,6 +65,16 @@ final class StubRegistry: RegistryAccess {
         try await change("deregister", request, in: group)
     }
 
+    func certificates() async -> CertificatesResponse {
+        CertificatesResponse(certificates: report.certificates ?? [])
+    }
+
+    func reloadCertificates() async throws(ControlError) -> CertificatesReloadResponse {
+        recorded.withLock { $0.append("reload certificates") }
+        return CertificatesReloadResponse(
+            reloadedCount: 1, refused: ["listener edge:443: bad"], certificates: report.certificates ?? [])
+    }
+
     func apply(_ request: ApplyRequest) async throws(ControlError) -> ApplyResponse {
         record(
             "apply dryRun=\(request.dryRun) prune=\(request.prune) bytes=\(request.configuration.utf8.count)")

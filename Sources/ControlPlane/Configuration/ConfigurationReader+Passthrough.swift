@@ -1,0 +1,225 @@
+// What a listener reads before it chooses a target: PROXY protocol headers, and the ClientHello for its rules.
+
+import Balancing
+import Yams
+
+extension ConfigurationReader {
+    // MARK: PROXY protocol
+
+    private enum HeaderVersion: String, CaseIterable {
+        case v1, v2
+    }
+
+    mutating func readProxyProtocol(of listener: Scope, protocol: TrafficProtocol?) -> ProxyProtocolSettings? {
+        guard listener.fields["proxy_protocol"] != nil else { return nil }
+        if let `protocol`, `protocol`.carriesUDP {
+            note(
+                "proxy_protocol", of: listener,
+                "belongs to TCP and TLS listeners, but this one is \(`protocol`.rawValue). Leave it out; "
+                    + "towards targets the group's attribute proxy_protocol_v2.enabled sends headers.")
+            return nil
+        }
+        guard let fields = child("proxy_protocol", of: listener, keys: ["accept", "trusted"]) else {
+            return nil
+        }
+        let versions = readVersions(fields)
+        guard fields.fields["trusted"] != nil else {
+            note(
+                "trusted", of: fields,
+                "is missing: anybody could claim any address. Give the addresses or ranges that send headers, "
+                    + "such as [10.0.0.0/24].")
+            return nil
+        }
+        let ranges = readRanges(fields)
+        guard !ranges.isEmpty, !versions.isEmpty else { return nil }
+        return ProxyProtocolSettings(accepts: versions, trusted: ranges)
+    }
+
+    private mutating func readVersions(_ fields: Scope) -> ProxyProtocolSettings.Versions {
+        guard fields.fields["accept"] != nil else { return [.v1, .v2] }
+        guard let nodes = list("accept", of: fields, countMax: 2, nextStep: "Give v1, v2 or both.") else {
+            return []
+        }
+        if nodes.isEmpty { note("accept", of: fields, "is empty. Give v1, v2 or both.") }
+        var versions: ProxyProtocolSettings.Versions = []
+        for (index, node) in nodes.enumerated() {
+            switch node.scalar.flatMap({ HeaderVersion(rawValue: $0.string) }) {
+            case .v1: versions.insert(.v1)
+            case .v2: versions.insert(.v2)
+            case nil:
+                note(
+                    at: node.position, path: "\(fields.path(to: "accept"))[\(index)]", subject: fields.subject,
+                    "\(fields.prefix)accept[\(index)] is \(Self.describe(node)); it must be v1 or v2.")
+            }
+        }
+        return versions
+    }
+
+    private mutating func readRanges(_ fields: Scope) -> [IPPrefix] {
+        guard
+            let nodes = list(
+                "trusted", of: fields, countMax: Limits.trustedRangeCountMax, nextStep: "Join some.")
+        else { return [] }
+        if nodes.isEmpty {
+            note("trusted", of: fields, "is empty. Give the addresses or ranges that send headers.")
+        }
+        var ranges: [IPPrefix] = []
+        for (index, node) in nodes.enumerated() {
+            guard let range = node.scalar.flatMap({ IPPrefix($0.string) }) else {
+                note(
+                    at: node.position, path: "\(fields.path(to: "trusted"))[\(index)]",
+                    subject: fields.subject,
+                    "\(fields.prefix)trusted[\(index)] is \(Self.describe(node)); it must be an address, or a "
+                        + "range such as 10.0.0.0/24 with no bit set behind its length.")
+                continue
+            }
+            if !ranges.contains(range) { ranges.append(range) }
+        }
+        return ranges
+    }
+
+    // MARK: Rules
+
+    mutating func readRules(of listener: Scope, protocol: TrafficProtocol?) -> [PassthroughRule] {
+        guard listener.fields["rules"] != nil else { return [] }
+        if let `protocol`, `protocol` != .tcp {
+            note(
+                "rules", of: listener,
+                "belongs to TCP listeners, which pass TLS on by the name that the client asks for; this one is "
+                    + "\(`protocol`.rawValue). Leave it out.")
+            return []
+        }
+        let nodes =
+            list("rules", of: listener, countMax: Limits.rulesPerListenerMax, nextStep: "Remove some.") ?? []
+        var rules: [PassthroughRule] = []
+        var lines: [Int: Int] = [:]
+        for (index, node) in nodes.enumerated() {
+            guard
+                let fields = scope(
+                    of: node, subject: "\(listener.subject): rules[\(index)]", prefix: "",
+                    path: "\(listener.path(to: "rules"))[\(index)]",
+                    keys: ["priority", "conditions", "actions"])
+            else { continue }
+            if fields.fields["priority"] == nil {
+                note("priority", of: fields, "is missing. Give a number of its own; the lowest comes first.")
+            }
+            let priority = integer("priority", of: fields, in: 1...Limits.rulePriorityMax)
+            let conditions = readConditions(of: fields)
+            let action = readRuleAction(of: fields)
+            guard let priority else { continue }
+            if let line = lines[priority] {
+                note(
+                    "priority", of: fields,
+                    "is \(priority), which line \(line) has already. Priorities are unique; choose another.")
+                continue
+            }
+            lines[priority] = fields.fields["priority"]?.position?.line ?? fields.mark.line
+            guard let conditions, let action else { continue }
+            rules.append(PassthroughRule(priority: priority, conditions: conditions, action: action))
+        }
+        return rules.sorted { $0.priority < $1.priority }
+    }
+
+    private mutating func readRuleAction(of rule: Scope) -> ForwardAction? {
+        let example = "Give actions: [ { type: forward, target_group: NAME } ]."
+        guard rule.fields["actions"] != nil else {
+            note("actions", of: rule, "is missing. \(example)")
+            return nil
+        }
+        guard let nodes = list("actions", of: rule, countMax: 1, nextStep: "Keep one.") else { return nil }
+        guard let node = nodes.first else {
+            note("actions", of: rule, "is empty. \(example)")
+            return nil
+        }
+        return actionScope(
+            of: node, subject: rule.subject, prefix: "actions[0].",
+            path: "\(rule.path(to: "actions"))[0]"
+        ).flatMap { readForward($0) }
+    }
+
+    private static let conditionKeys = ["tls_server_name", "tls_alpn"]
+
+    private static let unavailableConditions = Dictionary(
+        uniqueKeysWithValues: [
+            "host_header", "path_pattern", "http_header", "http_request_method", "query_string", "source_ip",
+        ].map { key in (key, "It belongs to application load balancers; use tls_server_name or tls_alpn.") })
+
+    private mutating func readConditions(of rule: Scope) -> [PassthroughCondition]? {
+        guard rule.fields["conditions"] != nil else {
+            note(
+                "conditions", of: rule,
+                "is missing. Give conditions: [ { tls_server_name: { values: [NAME] } } ]; what no rule takes "
+                    + "goes to default_action.")
+            return nil
+        }
+        guard let nodes = list("conditions", of: rule, countMax: 2, nextStep: "Keep one of each kind.") else {
+            return nil
+        }
+        if nodes.isEmpty {
+            note("conditions", of: rule, "is empty. Give tls_server_name, tls_alpn or both.")
+        }
+        var conditions: [PassthroughCondition] = []
+        var seen: Set<String> = []
+        for (index, node) in nodes.enumerated() {
+            let prefix = "conditions[\(index)]"
+            guard
+                let fields = scope(
+                    of: node, subject: rule.subject, prefix: "\(prefix).", path: rule.path(to: prefix),
+                    keys: Self.conditionKeys, unavailable: Self.unavailableConditions)
+            else { continue }
+            let given = Self.conditionKeys.filter { fields.fields[$0] != nil }
+            guard given.count == 1 else {
+                // A key that was refused above says enough.
+                let isEmpty = node.mapping?.isEmpty ?? false
+                if given.count > 1 || isEmpty {
+                    note(
+                        at: fields.mark, path: fields.path, subject: rule.subject,
+                        "\(prefix) has \(given.isEmpty ? "no kind" : given.joined(separator: " and ")); a "
+                            + "condition has one of \(Self.conditionKeys.joined(separator: ", ")).")
+                }
+                continue
+            }
+            guard seen.insert(given[0]).inserted else {
+                note(given[0], of: fields, "stands twice in one rule. Put all values in one condition.")
+                continue
+            }
+            if let condition = readCondition(given[0], of: fields) { conditions.append(condition) }
+        }
+        return conditions.count == nodes.count && !conditions.isEmpty ? conditions : nil
+    }
+
+    private mutating func readCondition(_ key: String, of condition: Scope) -> PassthroughCondition? {
+        guard let fields = child(key, of: condition, keys: ["values"]) else { return nil }
+        guard fields.fields["values"] != nil else {
+            note("values", of: fields, "is missing. Give the names, any of which applies.")
+            return nil
+        }
+        guard
+            let nodes = list(
+                "values", of: fields, countMax: Limits.valuesPerConditionMax,
+                nextStep: "Use a second rule for the rest.")
+        else { return nil }
+        if nodes.isEmpty { note("values", of: fields, "is empty. Give the names, any of which applies.") }
+        let isName = key == "tls_server_name"
+        var patterns: [ServerNamePattern] = []
+        var protocols: [String] = []
+        for (index, node) in nodes.enumerated() {
+            let text = node.scalar?.string ?? ""
+            let isProtocol = (1...255).contains(text.utf8.count)
+            if isName, let pattern = ServerNamePattern(text) {
+                patterns.append(pattern)
+            } else if !isName, isProtocol {
+                protocols.append(text)
+            } else {
+                note(
+                    at: node.position, path: "\(fields.path(to: "values"))[\(index)]", subject: fields.subject,
+                    "\(fields.prefix)values[\(index)] is \(Self.describe(node)); it must be "
+                        + (isName
+                            ? "a host name, or \"*.\" and a host name for every name one label below it."
+                            : "a protocol id of 1 to 255 bytes, such as h2 or http/1.1."))
+            }
+        }
+        if isName { return patterns.count == nodes.count && !patterns.isEmpty ? .serverName(patterns) : nil }
+        return protocols.count == nodes.count && !protocols.isEmpty ? .alpn(protocols) : nil
+    }
+}

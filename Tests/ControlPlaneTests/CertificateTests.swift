@@ -1,0 +1,166 @@
+// TLS as the registry handles it: what is asked of whoever reads certificates, when, and what a refusal leaves.
+
+import AdminModel
+import Balancing
+import Testing
+
+@testable import ControlPlane
+
+@Suite struct `Certificates` {
+    private static func tls(
+        _ certificate: String = "/a.crt", group: String = "protocol: TLS, tls: { ca_file: /ca.pem }",
+        more: String = ""
+    ) -> String {
+        """
+        target_groups:
+          - { name: web, port: 443, \(group) }
+        load_balancers:
+          - name: edge
+            type: network
+            addresses: [192.0.2.1]
+            listeners:
+              - port: 443
+                protocol: TLS
+                certificates: [ { certificate: \(certificate), private_key: /a.key } ]
+                default_action: { type: forward, target_group: web }
+                \(more)
+        """
+    }
+
+    private func settings(_ certificate: String) -> TLSListenerSettings {
+        TLSListenerSettings(certificates: [ListenerCertificate(certificate: certificate, privateKey: "/a.key")])
+    }
+
+    @Test func `contexts are in use before the snapshot that names them`() async throws {
+        let certificates = CertificateRecorder()
+        let fixture = try await RegistryFixture(Self.tls(), certificates: certificates)
+        let demand = certificates.installed
+        #expect(demand.listeners.map(\.listener.description) == ["edge:443"])
+        #expect(demand.listeners.map(\.settings) == [settings("/a.crt")])
+        let route = try #require(fixture.workers.snapshot.listeners.compactMap(\.self).first)
+        #expect(route.tls == settings("/a.crt"))
+        let group = try #require(fixture.workers.snapshot.groups.first)
+        #expect(group.tls == demand.targets.first?.route)
+        #expect(group.tls?.policy.name == "ELBSecurityPolicy-TLS13-1-0-2021-06")
+        #expect(fixture.workers.bindings.map(\.transport) == [.tcp])
+    }
+
+    @Test func `a listener's policy decides on the side of the targets too, one route for each`() async throws {
+        let second = """
+            - port: 8443
+                protocol: TLS
+                ssl_policy: ELBSecurityPolicy-2016-08
+                certificates: [ { certificate: /b.crt, private_key: /b.key } ]
+                default_action: { type: forward, target_group: web }
+            """
+        let certificates = CertificateRecorder()
+        let fixture = try await RegistryFixture(
+            Self.tls() + "\n      " + second.replacing("\n    ", with: "\n        "), certificates: certificates)
+        #expect(
+            fixture.workers.snapshot.groups.map(\.tls?.policy.name)
+                == ["ELBSecurityPolicy-TLS13-1-0-2021-06", "ELBSecurityPolicy-2016-08"])
+        #expect(certificates.installed.targets.map(\.route) == fixture.workers.snapshot.groups.map(\.tls))
+    }
+
+    @Test func `a bad certificate is refused with its line, and the old one stays`() async throws {
+        let certificates = CertificateRecorder()
+        let fixture = try await RegistryFixture(Self.tls(), certificates: certificates)
+        let before = fixture.workers.snapshot.version
+        certificates.refuse("/b.crt", because: "no such file")
+        certificates.refuse("/ca.pem", because: "no such file")
+        let error = await refusal { try await fixture.apply(Self.tls("/b.crt")) }
+        #expect(error?.kind == .invalid)
+        #expect(
+            error?.details == [
+                "configuration:10: listener edge:443: cannot read /b.crt: no such file",
+                "configuration:2: target group \"web\": cannot read /ca.pem: no such file",
+            ])
+        #expect(certificates.installed.listeners.map(\.settings) == [settings("/a.crt")])
+        #expect(fixture.workers.snapshot.version == before)
+        #expect(try await fixture.store.load().loadBalancers[0].listeners[0].tls == settings("/a.crt"))
+
+        certificates.refuse("/b.crt", because: nil)
+        certificates.refuse("/ca.pem", because: nil)
+        let response = try await fixture.apply(Self.tls("/b.crt"))
+        #expect(
+            response.changes.flatMap(\.details) == ["certificates: /a.crt with /a.key → /b.crt with /a.key"])
+        #expect(certificates.installed.listeners.map(\.settings) == [settings("/b.crt")])
+        #expect(certificates.openTicketCount == 0)
+    }
+
+    @Test func `a dry run finds a bad certificate and keeps nothing`() async throws {
+        let certificates = CertificateRecorder()
+        let fixture = try await RegistryFixture(Self.tls(), certificates: certificates)
+        _ = try await fixture.apply(Self.tls("/b.crt"), dryRun: true)
+        #expect(certificates.openTicketCount == 0)
+        certificates.refuse("/b.crt", because: "bad")
+        #expect(await refusal { try await fixture.apply(Self.tls("/b.crt"), dryRun: true) } != nil)
+        #expect(certificates.installed.listeners.map(\.settings) == [settings("/a.crt")])
+    }
+
+    @Test func `a socket that cannot be opened leaves no context behind`() async throws {
+        let certificates = CertificateRecorder()
+        let fixture = try await RegistryFixture(RegistryFixture.web(), certificates: certificates)
+        fixture.workers.refuse(ports: [443])
+        #expect(await refusal { try await fixture.apply(Self.tls(group: "protocol: TCP"), prune: true) } != nil)
+        #expect(certificates.openTicketCount == 0)
+        #expect(certificates.installed.isEmpty)
+    }
+
+    @Test func `reload refuses what is bad, one by one, and says so`() async throws {
+        let certificates = CertificateRecorder()
+        let fixture = try await RegistryFixture(Self.tls(), certificates: certificates)
+        certificates.refuse("/a.crt", because: "no such file")
+        let response = try await fixture.registry.reloadCertificates()
+        #expect(response.reloadedCount == 1)
+        #expect(response.refused == ["listener edge:443: cannot read /a.crt: no such file"])
+        #expect(response.certificates.map(\.file) == ["/a.crt"])
+    }
+
+    @Test func `SIGHUP reads certificates again too`() async throws {
+        let certificates = CertificateRecorder()
+        let fixture = try await RegistryFixture(Self.tls(), certificates: certificates)
+        certificates.refuse("/a.crt", because: "no such file")
+        let response = try await fixture.registry.reload(Self.tls(), fileName: "weir.yaml")
+        #expect(certificates.reloadCount == 1)
+        #expect(response.warnings == ["listener edge:443: cannot read /a.crt: no such file"])
+    }
+
+    @Test(arguments: [
+        (31 * 86_400, nil),
+        (
+            12 * 86_400 + 5,
+            "expires in 12 days, on 1970-01-13. Renew it, then run \"weir certificates reload\"."
+        ),
+        (86_400 + 5, "expires in 1 day, on 1970-01-02. Renew it, then run \"weir certificates reload\"."),
+        (7_200, "expires within a day, on 1970-01-01. Renew it, then run \"weir certificates reload\"."),
+        (-86_400, "expired on 1969-12-31. Renew it, then run \"weir certificates reload\"."),
+    ])
+    func `a certificate near its end is a warning`(notAfter: Int64, warning: String?) async throws {
+        let certificates = CertificateRecorder()
+        let fixture = try await RegistryFixture(Self.tls(), certificates: certificates)
+        certificates.expire(at: notAfter)
+        let warnings = await fixture.registry.status().warnings.filter { $0.contains("certificate") }
+        let subject = "listener edge:443: certificate /a.crt (www.example.com) "
+        #expect(warnings == [warning].compactMap(\.self).map { subject + $0 })
+    }
+
+    @Test func `what the data plane cannot do is refused, not ignored`() async throws {
+        let tls = await refusal { try await RegistryFixture(Self.tls()) }
+        #expect(
+            tls?.details == [
+                "listener edge:443 is TLS, which this build of Weir does not have. Use TCP, and let the targets "
+                    + "end TLS.",
+                "target group \"web\" is TLS, which this build of Weir does not have. Use TCP.",
+            ])
+        let fixture = try await RegistryFixture(features: [])
+        for attribute in ["preserve_client_ip.enabled", "proxy_protocol_v2.enabled"] {
+            let error = await refusal {
+                try await fixture.apply(RegistryFixture.web(attributes: "\(attribute): true"))
+            }
+            #expect(
+                error?.message == "target group \"web\" has \(attribute), which this build of Weir does not have. "
+                    + "Leave it out.")
+        }
+    }
+}
