@@ -107,7 +107,7 @@ let package = Package(
             name: "weir",
             dependencies: [
                 "AdminModel", "AdminServer", "Balancing", "ControlPlane", "HealthChecking", "LinuxIO",
-                "NetworkMode", "Reactor",
+                "NetworkMode", "Reactor", "TLSTermination",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),

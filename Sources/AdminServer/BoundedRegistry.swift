@@ -21,6 +21,8 @@ struct BoundedRegistry<Access: RegistryAccess>: RegistryAccess {
     func loadBalancers() async -> [LoadBalancerDescription] { await registry.loadBalancers() }
     func targetGroups() async -> [TargetGroupDescription] { await registry.targetGroups() }
 
+    func certificates() async -> CertificatesResponse { await registry.certificates() }
+
     func loadBalancer(named name: String) async throws(ControlError) -> LoadBalancerDescription {
         try await registry.loadBalancer(named: name)
     }
@@ -61,6 +63,12 @@ struct BoundedRegistry<Access: RegistryAccess>: RegistryAccess {
     func apply(_ request: ApplyRequest) async throws(ControlError) -> ApplyResponse {
         try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
             try await registry.apply(request)
+        }
+    }
+
+    func reloadCertificates() async throws(ControlError) -> CertificatesReloadResponse {
+        try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
+            try await registry.reloadCertificates()
         }
     }
 

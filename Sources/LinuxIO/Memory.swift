@@ -50,6 +50,24 @@ public struct ByteRegion: ~Copyable {
         return body(&bytes)
     }
 
+    /// Lends `count` bytes from `offset` on to a parser.
+    public func withSpan<Result>(at offset: Int, byteCount count: Int, _ body: (Span<UInt8>) -> Result) -> Result {
+        precondition(offset >= 0 && count >= 0 && offset <= byteCount - count)
+        let bytes = unsafe UnsafeBufferPointer(
+            start: (base + offset).assumingMemoryBound(to: UInt8.self), count: count)
+        return unsafe body(bytes.span)
+    }
+
+    /// Lends the first `count` bytes to a writer; returns how many it wrote.
+    public func withOutput(byteCountMax count: Int, _ body: (inout OutputSpan<UInt8>) -> Void) -> Int {
+        precondition(count >= 0 && count <= byteCount)
+        let bytes = unsafe UnsafeMutableBufferPointer(
+            start: base.assumingMemoryBound(to: UInt8.self), count: count)
+        var output = unsafe OutputSpan(buffer: bytes, initializedCount: 0)
+        body(&output)
+        return unsafe output.finalize(for: bytes)
+    }
+
     /// Gives whole pages back to the system; they read as zero afterwards.
     public func discard(at offset: Int, byteCount count: Int) {
         precondition(offset >= 0 && count >= 0 && offset <= byteCount - count)

@@ -144,6 +144,14 @@ package final class Workers: Sendable {
         }
     }
 
+    /// New contexts for the snapshot that is routed by; completes when all workers begin handshakes with them.
+    package func renewTLS(
+        _ routing: (RoutingSnapshot) -> TLSRouting, onComplete: @escaping @Sendable () -> Void
+    ) {
+        let snapshot = state.withLock { $0.snapshot }
+        publish(snapshot, tls: routing(snapshot), ticket: nil, onComplete: onComplete)
+    }
+
     package func evict(
         _ target: TargetNumber, _ eviction: FlowEviction, onComplete: @escaping @Sendable () -> Void
     ) {

@@ -28,7 +28,7 @@ import Testing
             "AdminModel", "AdminServer", "ArgumentParser", "Balancing", "ControlPlane", "Dispatch",
             "Foundation",
             "Glibc", "HealthChecking", "LinuxIO", "Logging", "NIOCore", "NIOHTTP1", "NIOPosix", "NetworkMode",
-            "Reactor", "ServiceLifecycle", "Synchronization", "UnixSignals", "Yams",
+            "Reactor", "ServiceLifecycle", "Synchronization", "TLSTermination", "UnixSignals", "Yams",
         ],
     ]
 

@@ -25,6 +25,8 @@ enum weir_option {
     WEIR_OPTION_TCP_NODELAY,
     WEIR_OPTION_TCP_QUICKACK,
     WEIR_OPTION_LOCAL_PORT_RANGE,
+    WEIR_OPTION_IPV4_TRANSPARENT,
+    WEIR_OPTION_IPV6_TRANSPARENT,
     WEIR_OPTION_KEEPALIVE,
     WEIR_OPTION_TCP_KEEPIDLE,
     WEIR_OPTION_TCP_KEEPINTVL,
@@ -62,6 +64,8 @@ int weir_close(int fd);
 int weir_close_with_reset(int fd);
 
 long weir_receive(int fd, void *buffer, size_t count);
+/// The same without taking the bytes; see recv(2), MSG_PEEK.
+long weir_peek(int fd, void *buffer, size_t count);
 /// send(2) without SIGPIPE.
 long weir_send(int fd, const void *buffer, size_t count);
 /// The same when more follows at once, so that the kernel may wait to fill a segment (MSG_MORE).

@@ -13,6 +13,7 @@ import LinuxIO
 import Logging
 import NetworkMode
 import ServiceLifecycle
+import TLSTermination
 import UnixSignals
 
 /// What the command line says over the configuration file.
@@ -158,6 +159,8 @@ struct Appliance: Sendable {
             tcpFlowCountMax: settings.tcpFlowCountMax, udpFlowCountMax: settings.udpFlowCountMax,
             clientCongestionControl: settings.clientCongestionControl,
             targetCongestionControl: settings.targetCongestionControl)
+        workerSettings.handshakeTimeoutSeconds = settings.handshakeTimeoutSeconds
+        workerSettings.handshakeCountMax = settings.handshakeCountMax
         let warnings = [workerSettings.fit(descriptorLimit: descriptorLimit)].compactMap(\.self)
         for warning in warnings { logger.warning("\(warning)") }
         adviseOnKernelSettings()
@@ -170,6 +173,12 @@ struct Appliance: Sendable {
             probes.stop()
             workers.stop()
         }
+        let contexts: TLSContexts
+        do throws(TLSConfigurationError) {
+            contexts = try TLSContexts(workers: workers, ticketKeyFile: settings.ticketKeyFile)
+        } catch {
+            throw CommandFailure(message: "tls.ticket_key_file: \(error)")
+        }
         let store: Store
         do throws(StoreError) { store = try Store(settings.state) } catch {
             throw CommandFailure(message: error.description)
@@ -178,15 +187,16 @@ struct Appliance: Sendable {
         do throws(ControlError) {
             registry = try await Registry.start(
                 Registry.Parts(
-                    workers: WorkerControlAdapter(workers: workers, startWarnings: warnings), probes: probes,
-                    features: [],
-                    store: store, settings: settings, randomSeed: try? Machine.randomSeed(),
+                    workers: WorkerControlAdapter(
+                        workers: workers, contexts: contexts, startWarnings: warnings),
+                    probes: probes, certificates: contexts,
+                    features: [.tls, .proxyProtocol, .passthroughRules, .clientIPPreservation], store: store, settings: settings, randomSeed: try? Machine.randomSeed(),
                     logger: Logger(label: "weir.registry"), version: WeirVersion.current),
                 configuration: configuration)
         } catch {
             throw CommandFailure(message: error.message, details: error.details)
         }
-        try await run(registry, workers: workers)
+        try await run(registry, workers: workers, contexts: contexts)
         logger.info("ended")
     }
 
@@ -199,7 +209,7 @@ struct Appliance: Sendable {
         }
     }
 
-    private func run(_ registry: Registry, workers: Workers) async throws {
+    private func run(_ registry: Registry, workers: Workers, contexts: TLSContexts) async throws {
         let server = AdminServer(
             address: admin, token: token, registry: registry, logger: Logger(label: "weir.admin"))
         // Services end in reverse order: the admin API answers while the registry drains.
@@ -215,6 +225,9 @@ struct Appliance: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { await handleSignals(registry, group) }
             tasks.addTask { await watchPorts(workers) }
+            tasks.addTask {
+                while (try? await Task.sleep(for: .seconds(300))) != nil { contexts.advanceTicketKeys() }
+            }
             tasks.addTask {
                 if (try? await server.boundAddress) != nil { ServiceManager.notify(.ready) }
             }
@@ -256,6 +269,8 @@ struct Appliance: Sendable {
             let text = try FileText.read(path)
             do throws(ControlError) {
                 let response = try await registry.reload(text, fileName: path)
+                // Files behind unchanged settings may be new.
+                _ = try await registry.reloadCertificates()
                 for warning in response.warnings { logger.warning("\(warning)") }
                 logger.info("configuration applied", metadata: ["changes": "\(response.changes.count)"])
             } catch {
