@@ -24,7 +24,8 @@ package struct CertificateDescription: Codable, Sendable, Equatable {
     package var isDefault: Bool
 
     package init(
-        usedBy: String, listener: String?, targetGroup: String?, file: String, subject: String, serial: String,
+        usedBy: String, listener: String?, targetGroup: String?, file: String, subject: String,
+        serial: String,
         names: [String], keyType: String, notBefore: Double, notAfter: Double, isDefault: Bool
     ) {
         self.usedBy = usedBy
@@ -73,7 +74,8 @@ package struct ListenerTLSDescription: Codable, Sendable, Equatable {
     /// The files of the certificates, the default first.
     package var certificates: [String]
 
-    package init(sslPolicy: String, alpnPolicy: String, mutualAuthentication: String, certificates: [String]) {
+    package init(sslPolicy: String, alpnPolicy: String, mutualAuthentication: String, certificates: [String])
+    {
         self.sslPolicy = sslPolicy
         self.alpnPolicy = alpnPolicy
         self.mutualAuthentication = mutualAuthentication

@@ -19,6 +19,7 @@ struct BoundedRegistry<Access: RegistryAccess>: RegistryAccess {
 
     func status() async -> StatusReport { await registry.status() }
     func loadBalancers() async -> [LoadBalancerDescription] { await registry.loadBalancers() }
+    func certificates() async -> CertificatesResponse { await registry.certificates() }
     func targetGroups() async -> [TargetGroupDescription] { await registry.targetGroups() }
 
     func certificates() async -> CertificatesResponse { await registry.certificates() }
@@ -57,6 +58,12 @@ struct BoundedRegistry<Access: RegistryAccess>: RegistryAccess {
     {
         try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
             try await registry.deregister(request, in: group)
+        }
+    }
+
+    func reloadCertificates() async throws(ControlError) -> CertificatesReloadResponse {
+        try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
+            try await registry.reloadCertificates()
         }
     }
 

@@ -80,7 +80,9 @@ public struct TLSListenerSettings: Hashable, Sendable {
 
     /// Every file that the context is read from.
     public var files: [String] {
-        var files = certificates.flatMap { [$0.certificate, $0.privateKey, $0.ocspResponse].compactMap(\.self) }
+        var files = certificates.flatMap {
+            [$0.certificate, $0.privateKey, $0.ocspResponse].compactMap(\.self)
+        }
         if case .verify(let trust) = mutualAuthentication {
             files += [trust.caCertificates, trust.revocationLists].compactMap(\.self)
         }

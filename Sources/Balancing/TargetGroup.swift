@@ -17,7 +17,8 @@ public struct TargetGroup: Hashable, Sendable {
 
     public init(
         name: String, protocol: TrafficProtocol, port: UInt16, healthCheck: HealthCheck,
-        attributes: TargetGroupAttributes, tls: TLSTargetSettings? = nil, connectTimeoutSeconds: Int = 5, connectAttemptCountMax: Int = 3
+        attributes: TargetGroupAttributes, tls: TLSTargetSettings? = nil, connectTimeoutSeconds: Int = 5,
+        connectAttemptCountMax: Int = 3
     ) {
         self.name = name
         self.protocol = `protocol`

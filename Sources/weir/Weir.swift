@@ -21,7 +21,9 @@ struct Weir: AsyncParsableCommand {
         version: WeirVersion.current,
         groupedSubcommands: [
             CommandGroup(name: "Appliance", subcommands: [RunCommand.self]),
-            CommandGroup(name: "Configuration", subcommands: [CheckCommand.self, ApplyCommand.self]),
+            CommandGroup(
+                name: "Configuration",
+                subcommands: [CheckCommand.self, ApplyCommand.self, NetworkCommand.self]),
             CommandGroup(
                 name: "Target", subcommands: [TargetsCommand.self, HealthCommand.self]),
             CommandGroup(

@@ -9,7 +9,8 @@ import Testing
         var hello = ClientHello()
         hello.serverName = name.flatMap { ServerName($0) }
         for name in protocols {
-            #expect(hello.applicationProtocols.beginName(byteCount: name.utf8.count))
+            let fits = hello.applicationProtocols.beginName(byteCount: name.utf8.count)
+            #expect(fits)
             for byte in name.utf8 { hello.applicationProtocols.append(byte) }
         }
         return hello
@@ -63,8 +64,11 @@ import Testing
 
     @Test func `a header is expected from trusted addresses alone`() throws {
         let settings = ProxyProtocolSettings(
-            accepts: .v2, trusted: [try #require(IPPrefix("10.0.0.0/24")), try #require(IPPrefix("2001:db8::1"))])
-        for (text, isExpected) in [("10.0.0.7", true), ("10.0.1.7", false), ("2001:db8::1", true), ("::1", false)] {
+            accepts: .v2,
+            trusted: [try #require(IPPrefix("10.0.0.0/24")), try #require(IPPrefix("2001:db8::1"))])
+        for (text, isExpected) in [
+            ("10.0.0.7", true), ("10.0.1.7", false), ("2001:db8::1", true), ("::1", false),
+        ] {
             #expect(settings.expectsHeader(from: try #require(IPAddress(text))) == isExpected)
         }
     }

@@ -57,7 +57,8 @@ final class CertificateRecorder: CertificateControl {
             state.installed.listeners.flatMap { use in
                 use.settings.certificates.enumerated().map { index, files in
                     CertificateFacts(
-                        owner: .listener(use.listener), file: files.certificate, subject: "CN=www.example.com",
+                        owner: .listener(use.listener), file: files.certificate,
+                        subject: "CN=www.example.com",
                         serial: "0A", names: ["www.example.com"], keyType: "ECDSA", notBefore: 0,
                         notAfter: state.notAfter, isDefault: index == 0)
                 }
@@ -68,7 +69,9 @@ final class CertificateRecorder: CertificateControl {
     private static func problem(
         of owner: CertificateOwner, _ files: [String], _ refused: [String: String]
     ) -> CertificateProblem? {
-        guard let file = files.first(where: { refused[$0] != nil }), let cause = refused[file] else { return nil }
+        guard let file = files.first(where: { refused[$0] != nil }), let cause = refused[file] else {
+            return nil
+        }
         return CertificateProblem(owner: owner, file: file, message: "cannot read \(file): \(cause)")
     }
 

@@ -28,7 +28,9 @@ import Testing
     }
 
     private func settings(_ certificate: String) -> TLSListenerSettings {
-        TLSListenerSettings(certificates: [ListenerCertificate(certificate: certificate, privateKey: "/a.key")])
+        TLSListenerSettings(certificates: [
+            ListenerCertificate(certificate: certificate, privateKey: "/a.key")
+        ])
     }
 
     @Test func `contexts are in use before the snapshot that names them`() async throws {
@@ -45,7 +47,8 @@ import Testing
         #expect(fixture.workers.bindings.map(\.transport) == [.tcp])
     }
 
-    @Test func `a listener's policy decides on the side of the targets too, one route for each`() async throws {
+    @Test func `a listener's policy decides on the side of the targets too, one route for each`() async throws
+    {
         let second = """
             - port: 8443
                 protocol: TLS
@@ -55,7 +58,8 @@ import Testing
             """
         let certificates = CertificateRecorder()
         let fixture = try await RegistryFixture(
-            Self.tls() + "\n      " + second.replacing("\n    ", with: "\n        "), certificates: certificates)
+            Self.tls() + "\n      " + second.replacing("\n    ", with: "\n        "),
+            certificates: certificates)
         #expect(
             fixture.workers.snapshot.groups.map(\.tls?.policy.name)
                 == ["ELBSecurityPolicy-TLS13-1-0-2021-06", "ELBSecurityPolicy-2016-08"])
@@ -102,7 +106,8 @@ import Testing
         let certificates = CertificateRecorder()
         let fixture = try await RegistryFixture(RegistryFixture.web(), certificates: certificates)
         fixture.workers.refuse(ports: [443])
-        #expect(await refusal { try await fixture.apply(Self.tls(group: "protocol: TCP"), prune: true) } != nil)
+        #expect(
+            await refusal { try await fixture.apply(Self.tls(group: "protocol: TCP"), prune: true) } != nil)
         #expect(certificates.openTicketCount == 0)
         #expect(certificates.installed.isEmpty)
     }
@@ -126,16 +131,16 @@ import Testing
         #expect(response.warnings == ["listener edge:443: cannot read /a.crt: no such file"])
     }
 
-    @Test(arguments: [
-        (31 * 86_400, nil),
-        (
-            12 * 86_400 + 5,
-            "expires in 12 days, on 1970-01-13. Renew it, then run \"weir certificates reload\"."
-        ),
-        (86_400 + 5, "expires in 1 day, on 1970-01-02. Renew it, then run \"weir certificates reload\"."),
-        (7_200, "expires within a day, on 1970-01-01. Renew it, then run \"weir certificates reload\"."),
-        (-86_400, "expired on 1969-12-31. Renew it, then run \"weir certificates reload\"."),
-    ])
+    private static let renewal = " Renew it, then run \"weir certificates reload\"."
+
+    private static let ends: [(notAfter: Int64, warning: String?)] = [
+        (2_678_400, nil), (1_036_805, "expires in 12 days, on 1970-01-13." + renewal),
+        (86_405, "expires in 1 day, on 1970-01-02." + renewal),
+        (7_200, "expires within a day, on 1970-01-01." + renewal),
+        (-86_400, "expired on 1969-12-31." + renewal),
+    ]
+
+    @Test(arguments: ends)
     func `a certificate near its end is a warning`(notAfter: Int64, warning: String?) async throws {
         let certificates = CertificateRecorder()
         let fixture = try await RegistryFixture(Self.tls(), certificates: certificates)
@@ -159,7 +164,8 @@ import Testing
                 try await fixture.apply(RegistryFixture.web(attributes: "\(attribute): true"))
             }
             #expect(
-                error?.message == "target group \"web\" has \(attribute), which this build of Weir does not have. "
+                error?.message
+                    == "target group \"web\" has \(attribute), which this build of Weir does not have. "
                     + "Leave it out.")
         }
     }

@@ -29,7 +29,7 @@ extension ConfigurationErrorRow {
             """
             weir.yaml:1: the file is a list; it must be a mapping with the keys admin, state, workers, \
             availability_zone, hash_seed, source_addresses, congestion_control, run_as, drain_timeout, log, \
-            limits, target_groups, load_balancers.
+            limits, tls, target_groups, load_balancers.
             """),
         ConfigurationErrorRow(
             "a word",
@@ -39,7 +39,7 @@ extension ConfigurationErrorRow {
             """
             weir.yaml:1: the file is the single value "hello"; it must be a mapping with the keys admin, \
             state, workers, availability_zone, hash_seed, source_addresses, congestion_control, run_as, \
-            drain_timeout, log, limits, target_groups, load_balancers.
+            drain_timeout, log, limits, tls, target_groups, load_balancers.
             """),
         ConfigurationErrorRow(
             "two documents",
@@ -136,7 +136,7 @@ extension ConfigurationErrorRow {
             """,
             """
             weir.yaml:1: unknown key "frobnicate"; known are: admin, state, workers, availability_zone, \
-            hash_seed, source_addresses, congestion_control, run_as, drain_timeout, log, limits, \
+            hash_seed, source_addresses, congestion_control, run_as, drain_timeout, log, limits, tls, \
             target_groups, load_balancers.
             """),
         ConfigurationErrorRow(
@@ -147,7 +147,7 @@ extension ConfigurationErrorRow {
             """,
             """
             weir.yaml:1: a key is a list; keys are words: admin, state, workers, availability_zone, \
-            hash_seed, source_addresses, congestion_control, run_as, drain_timeout, log, limits, \
+            hash_seed, source_addresses, congestion_control, run_as, drain_timeout, log, limits, tls, \
             target_groups, load_balancers.
             """),
     ]

@@ -131,8 +131,6 @@ extension ConfigurationErrorRow {
             web } }
             """,
             """
-            weir.yaml:10: load_balancers[0] "edge": listeners[0]: rules is not available yet in this \
-            version. Rules belong to application load balancers; use default_action.
             weir.yaml:10: load_balancers[0] "edge": listeners[0]: protocol is HTTP, which belongs to \
             application load balancers and is not available yet in this version. Use TCP, which carries it \
             unchanged.
@@ -174,8 +172,8 @@ extension ConfigurationErrorRow {
             """
             weir.yaml:10: load_balancers[0] "edge": listeners[0]: port is missing. Give the port where \
             clients arrive.
-            weir.yaml:10: load_balancers[0] "edge": listeners[0]: protocol is missing. Give TCP, UDP or \
-            TCP_UDP.
+            weir.yaml:10: load_balancers[0] "edge": listeners[0]: protocol is missing. Give TCP, UDP, TCP_UDP \
+            or TLS.
             weir.yaml:10: load_balancers[0] "edge": listeners[0]: default_action is missing. Give \
             default_action: { type: forward, target_group: NAME }.
             """),

@@ -26,14 +26,16 @@ extension ConfigurationErrorRow {
     static let tls = [
         ConfigurationErrorRow(
             "no certificates", listener("ssl_policy: ELBSecurityPolicy-2016-08"),
-            place + "certificates is missing. Give certificates: [ { certificate: FILE, private_key: FILE } ]; "
+            place
+                + "certificates is missing. Give certificates: [ { certificate: FILE, private_key: FILE } ]; "
                 + "the first is the default."),
         ConfigurationErrorRow(
             "certificate without key", listener("certificates: [ { certificate: /a.crt } ]"),
             place + "certificates[0].private_key is missing. Give the PEM file of its key."),
         ConfigurationErrorRow(
             "relative path", listener("certificates: [ { certificate: a.crt, private_key: /a.key } ]"),
-            place + "certificates[0].certificate is \"a.crt\"; it must be the whole path of a file, beginning "
+            place
+                + "certificates[0].certificate is \"a.crt\"; it must be the whole path of a file, beginning "
                 + "with \"/\"."),
         ConfigurationErrorRow(
             "certificate twice",
@@ -47,7 +49,8 @@ extension ConfigurationErrorRow {
                 "certificates: ["
                     + (0...25).map { "{ certificate: /\($0).crt, private_key: /\($0).key }" }
                     .joined(separator: ", ") + "]"),
-            place + "certificates has 26 entries; at most 25 are allowed. Join names in fewer certificates, or "
+            place
+                + "certificates has 26 entries; at most 25 are allowed. Join names in fewer certificates, or "
                 + "use a second listener."),
         ConfigurationErrorRow(
             "mistyped key of a certificate",
@@ -84,14 +87,17 @@ extension ConfigurationErrorRow {
         ConfigurationErrorRow(
             "CAs in passthrough",
             listener("\(good), mutual_authentication: { mode: passthrough, ca_certificates: /ca.pem }"),
-            place + "mutual_authentication.ca_certificates belongs to mode verify, but the mode is passthrough. "
+            place
+                + "mutual_authentication.ca_certificates belongs to mode verify, but the mode is passthrough. "
                 + "Set mode: verify, or leave it out."),
         ConfigurationErrorRow(
             "advertising",
             listener(
                 "\(good), mutual_authentication: { mode: verify, ca_certificates: /ca.pem, "
                     + "advertise_trust_store_ca_names: yes }"),
-            place + "mutual_authentication.advertise_trust_store_ca_names is \"yes\"; it must be one of on, off."),
+            place
+                + "mutual_authentication.advertise_trust_store_ca_names is \"yes\"; it must be one of on, off."
+        ),
         ConfigurationErrorRow(
             "TCP to TLS",
             listener("", protocol: "TCP").replacing("target_group: web", with: "target_group: safe"),
@@ -141,14 +147,16 @@ extension ConfigurationErrorRow {
     static let proxyProtocol = [
         ConfigurationErrorRow(
             "trusting nobody", listener("proxy_protocol: { accept: [v2] }", protocol: "TCP"),
-            place + "proxy_protocol.trusted is missing: anybody could claim any address. Give the addresses or "
+            place
+                + "proxy_protocol.trusted is missing: anybody could claim any address. Give the addresses or "
                 + "ranges that send headers, such as [10.0.0.0/24]."),
         ConfigurationErrorRow(
             "empty trust", listener("proxy_protocol: { trusted: [] }", protocol: "TCP"),
             place + "proxy_protocol.trusted is empty. Give the addresses or ranges that send headers."),
         ConfigurationErrorRow(
             "range", listener("proxy_protocol: { trusted: [10.0.0.1/8, 10.0.0.0/33] }", protocol: "TCP"),
-            place + "proxy_protocol.trusted[0] is the single value \"10.0.0.1/8\"; it must be an address, or a "
+            place
+                + "proxy_protocol.trusted[0] is the single value \"10.0.0.1/8\"; it must be an address, or a "
                 + "range such as 10.0.0.0/24 with no bit set behind its length.\n" + place
                 + "proxy_protocol.trusted[1] is the single value \"10.0.0.0/33\"; it must be an address, or a "
                 + "range such as 10.0.0.0/24 with no bit set behind its length."),
@@ -162,7 +170,8 @@ extension ConfigurationErrorRow {
             "on UDP",
             listener("proxy_protocol: { trusted: [10.0.0.1] }", protocol: "UDP")
                 .replacing("name: web, protocol: TCP", with: "name: web, protocol: UDP"),
-            place + "proxy_protocol belongs to TCP and TLS listeners, but this one is UDP. Leave it out; towards "
+            place
+                + "proxy_protocol belongs to TCP and TLS listeners, but this one is UDP. Leave it out; towards "
                 + "targets the group's attribute proxy_protocol_v2.enabled sends headers."),
     ]
 
@@ -215,7 +224,8 @@ extension ConfigurationErrorRow {
         ConfigurationErrorRow(
             "names",
             rule(
-                "priority: 1, conditions: [ { tls_server_name: { values: [\"a.*.com\", \"a b\"] } } ], \(action)"),
+                "priority: 1, conditions: [ { tls_server_name: { values: [\"a.*.com\", \"a b\"] } } ], \(action)"
+            ),
             """
             \(rulePlace)conditions[0].tls_server_name.values[0] is the single value "a.*.com"; it must be a \
             host name, or "*." and a host name for every name one label below it.

@@ -12,7 +12,7 @@ extension ConfigurationErrorRow {
             """,
             """
             weir.yaml:2: target_groups[0]: name is missing. Give each entry a name of its own.
-            weir.yaml:2: target_groups[0]: protocol is missing. Give TCP, UDP or TCP_UDP.
+            weir.yaml:2: target_groups[0]: protocol is missing. Give TCP, UDP, TCP_UDP or TLS.
             weir.yaml:2: target_groups[0]: port is missing. Give the port of targets that name none.
             """),
         ConfigurationErrorRow(
@@ -24,7 +24,7 @@ extension ConfigurationErrorRow {
             """
             weir.yaml:2: target_groups[0]: this entry is the single value "web"; it must be a mapping with \
             the keys name, protocol, port, health_check, attributes, targets, connect_timeout, \
-            connect_attempts.
+            connect_attempts, tls.
             """),
         ConfigurationErrorRow(
             "name",
@@ -53,18 +53,8 @@ extension ConfigurationErrorRow {
               - { name: web, protocol: tcp, port: 80 }
             """,
             """
-            weir.yaml:2: target_groups[0] "web": protocol is "tcp"; it must be TCP, UDP or TCP_UDP (in \
+            weir.yaml:2: target_groups[0] "web": protocol is "tcp"; it must be TCP, UDP, TCP_UDP or TLS (in \
             capitals).
-            """),
-        ConfigurationErrorRow(
-            "protocol TLS",
-            """
-            target_groups:
-              - { name: web, protocol: TLS, port: 80 }
-            """,
-            """
-            weir.yaml:2: target_groups[0] "web": protocol is TLS, which is not available yet in this \
-            version. Use TCP, which carries it unchanged.
             """),
         ConfigurationErrorRow(
             "protocol HTTP",
@@ -324,21 +314,8 @@ extension ConfigurationErrorRow {
                 health_check: { protocol: ICMP }
             """,
             """
-            weir.yaml:5: target_groups[0] "web": health_check.protocol is "ICMP"; it must be TCP, HTTP or \
-            UDP (in capitals).
-            """),
-        ConfigurationErrorRow(
-            "protocol HTTPS",
-            """
-            target_groups:
-              - name: web
-                protocol: TCP
-                port: 80
-                health_check: { protocol: HTTPS }
-            """,
-            """
-            weir.yaml:5: target_groups[0] "web": health_check.protocol is HTTPS, which is not available yet \
-            in this version. Use HTTP on a plain port, or TCP.
+            weir.yaml:5: target_groups[0] "web": health_check.protocol is "ICMP"; it must be TCP, HTTP, \
+            HTTPS, TLS or UDP (in capitals).
             """),
         ConfigurationErrorRow(
             "port",
@@ -402,10 +379,10 @@ extension ConfigurationErrorRow {
                 health_check: { path: /x, matcher: "200" }
             """,
             """
-            weir.yaml:5: target_groups[0] "web": health_check.path belongs to HTTP and HTTPS health checks, but this \
-            one is TCP. Set health_check.protocol: HTTP, or leave it out.
-            weir.yaml:5: target_groups[0] "web": health_check.matcher belongs to HTTP and HTTPS health checks, but \
-            this one is TCP. Set health_check.protocol: HTTP, or leave it out.
+            weir.yaml:5: target_groups[0] "web": health_check.path belongs to HTTP and HTTPS \
+            health checks, but this one is TCP. Set health_check.protocol: HTTP, or leave it out.
+            weir.yaml:5: target_groups[0] "web": health_check.matcher belongs to HTTP and HTTPS \
+            health checks, but this one is TCP. Set health_check.protocol: HTTP, or leave it out.
             """),
         ConfigurationErrorRow(
             "enabled",
@@ -587,8 +564,8 @@ extension ConfigurationErrorRow {
                 health_check: { lame_duck: { body: bye } }
             """,
             """
-            weir.yaml:5: target_groups[0] "web": health_check.lame_duck belongs to HTTP and HTTPS health checks, but \
-            this one is TCP. Set health_check.protocol: HTTP, or leave it out.
+            weir.yaml:5: target_groups[0] "web": health_check.lame_duck belongs to HTTP and HTTPS \
+            health checks, but this one is TCP. Set health_check.protocol: HTTP, or leave it out.
             """),
         ConfigurationErrorRow(
             "lame duck key",

@@ -17,7 +17,9 @@ struct ConfigurationErrorRow: Sendable, CustomTestStringConvertible {
         self.errors = errors.split(separator: "\n").map(String.init)
     }
 
-    static let all = document + settings + targetGroups + healthChecks + loadBalancers + tls + proxyProtocol + rules + wholeFile
+    static let all =
+        document + settings + targetGroups + healthChecks + loadBalancers + tls + proxyProtocol + rules
+        + wholeFile
 
     var testDescription: String { name }
 }

@@ -75,7 +75,8 @@ import Testing
             tls.mutualAuthentication
                 == .verify(
                     ClientTrust(
-                        caCertificates: "/etc/weir/clients-ca.pem", revocationLists: "/etc/weir/clients.crl")))
+                        caCertificates: "/etc/weir/clients-ca.pem", revocationLists: "/etc/weir/clients.crl"))
+        )
         let passing = try #require(edge.listeners.first { $0.port == 8443 })
         #expect(passing.proxyProtocol?.accepts == [.v1, .v2])
         #expect(passing.proxyProtocol?.trusted.map(\.description) == ["10.0.9.0/24", "2001:db8:9::/64"])
@@ -170,7 +171,8 @@ import Testing
         #expect(
             lines == [
                 "weir.yaml:1: target_groups[0]: this entry is a list; it must be a mapping with the keys name, "
-                    + "protocol, port, health_check, attributes, targets, connect_timeout, connect_attempts."
+                    + "protocol, port, health_check, attributes, targets, connect_timeout, connect_attempts, "
+                    + "tls."
             ])
     }
 

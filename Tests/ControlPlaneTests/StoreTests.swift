@@ -84,7 +84,8 @@ import Testing
             mutualAuthentication: .verify(
                 ClientTrust(
                     caCertificates: "/d", revocationLists: "/e", ignoresExpiry: true, advertisesNames: true)))
-        let action = ForwardAction(targetGroups: [.init(targetGroup: "game", weight: 2)], isStickyByGroup: true)
+        let action = ForwardAction(
+            targetGroups: [.init(targetGroup: "game", weight: 2)], isStickyByGroup: true)
         let names = try ["a.example.com", "*.example.com"].map { try #require(ServerNamePattern($0)) }
         let trusted = try ["10.0.0.0/8", "2001:db8::/32"].map { try #require(IPPrefix($0)) }
         state.loadBalancers[0].listeners = [

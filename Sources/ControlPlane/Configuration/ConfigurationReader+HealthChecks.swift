@@ -82,8 +82,7 @@ extension ConfigurationReader {
     // MARK: HTTP
 
     private mutating func readHTTP(_ scope: Scope, into check: inout HealthCheck) {
-        for key in ["path", "matcher", "lame_duck"] where scope.fields[key] != nil && !check.protocol.isHTTP
-        {
+        for key in ["path", "matcher", "lame_duck"] where scope.fields[key] != nil && !check.protocol.isHTTP {
             note(
                 key, of: scope,
                 "belongs to HTTP and HTTPS health checks, but this one is \(check.protocol.rawValue). "

@@ -10,7 +10,8 @@ extension ConfigurationReader {
         case v1, v2
     }
 
-    mutating func readProxyProtocol(of listener: Scope, protocol: TrafficProtocol?) -> ProxyProtocolSettings? {
+    mutating func readProxyProtocol(of listener: Scope, protocol: TrafficProtocol?) -> ProxyProtocolSettings?
+    {
         guard listener.fields["proxy_protocol"] != nil else { return nil }
         if let `protocol`, `protocol`.carriesUDP {
             note(
@@ -48,7 +49,8 @@ extension ConfigurationReader {
             case .v2: versions.insert(.v2)
             case nil:
                 note(
-                    at: node.position, path: "\(fields.path(to: "accept"))[\(index)]", subject: fields.subject,
+                    at: node.position, path: "\(fields.path(to: "accept"))[\(index)]",
+                    subject: fields.subject,
                     "\(fields.prefix)accept[\(index)] is \(Self.describe(node)); it must be v1 or v2.")
             }
         }
@@ -212,7 +214,8 @@ extension ConfigurationReader {
                 protocols.append(text)
             } else {
                 note(
-                    at: node.position, path: "\(fields.path(to: "values"))[\(index)]", subject: fields.subject,
+                    at: node.position, path: "\(fields.path(to: "values"))[\(index)]",
+                    subject: fields.subject,
                     "\(fields.prefix)values[\(index)] is \(Self.describe(node)); it must be "
                         + (isName
                             ? "a host name, or \"*.\" and a host name for every name one label below it."

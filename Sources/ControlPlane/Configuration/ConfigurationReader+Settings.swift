@@ -209,7 +209,8 @@ extension ConfigurationReader {
         if let timeout = integer("handshake_timeout", of: scope, in: seconds, unit: " s") {
             settings.handshakeTimeoutSeconds = timeout
         }
-        if let count = integer("concurrent_handshakes", of: scope, in: 1...Limits.configuredHandshakeCountMax) {
+        if let count = integer("concurrent_handshakes", of: scope, in: 1...Limits.configuredHandshakeCountMax)
+        {
             settings.handshakeCountMax = count
         }
     }

@@ -48,7 +48,8 @@ extension ConfigurationReader {
     }
 
     private mutating func readCertificates(of listener: Scope) -> [ListenerCertificate] {
-        let example = "Give certificates: [ { certificate: FILE, private_key: FILE } ]; the first is the default."
+        let example =
+            "Give certificates: [ { certificate: FILE, private_key: FILE } ]; the first is the default."
         guard listener.fields["certificates"] != nil else {
             note("certificates", of: listener, "is missing. \(example)")
             return []

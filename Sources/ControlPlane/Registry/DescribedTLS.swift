@@ -30,7 +30,8 @@ extension TLSListenerSettings {
 
     var adminDescription: ListenerTLSDescription {
         ListenerTLSDescription(
-            sslPolicy: policy.name, alpnPolicy: alpn.rawValue, mutualAuthentication: mutualAuthentication.mode,
+            sslPolicy: policy.name, alpnPolicy: alpn.rawValue,
+            mutualAuthentication: mutualAuthentication.mode,
             certificates: certificates.map(\.certificate))
     }
 }
@@ -46,7 +47,10 @@ extension TLSTargetSettings {
     func values(under prefix: String) -> [(key: String, value: String)] {
         [
             ("\(prefix)tls.server_name", serverName ?? "none"), ("\(prefix)tls.ca_file", caFile ?? "none"),
-            ("\(prefix)tls.certificate", certificate.map { "\($0.certificate) with \($0.privateKey)" } ?? "none"),
+            (
+                "\(prefix)tls.certificate",
+                certificate.map { "\($0.certificate) with \($0.privateKey)" } ?? "none"
+            ),
         ]
     }
 

@@ -9,7 +9,8 @@ extension Registry {
         let report = allCounters()
         var status = StatusReport(
             version: version, uptimeSeconds: Int(clock.now().nanoseconds(since: startedAt) / 1_000_000_000),
-            workerCount: workers.workerCount, isDraining: isDraining, warnings: workers.warnings + certificateWarnings(),
+            workerCount: workers.workerCount, isDraining: isDraining,
+            warnings: workers.warnings + certificateWarnings(),
             counters: FlowCounters.workerCounters(report.workers),
             loadBalancers: state.loadBalancers.map { describe($0, report) },
             targetGroups: state.groups.map { describe($0, report) })

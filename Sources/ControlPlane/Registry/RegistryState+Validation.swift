@@ -4,7 +4,8 @@ import Balancing
 
 extension RegistryState {
     /// Everything that contradicts, one sentence each; empty for a state that can run.
-    package func contradictions(with features: DataPlaneFeatures = .all) -> [(code: String, message: String)] {
+    package func contradictions(with features: DataPlaneFeatures = .all) -> [(code: String, message: String)]
+    {
         var found = unsupported(by: features)
         func bound(_ count: Int, _ countMax: Int, _ things: String, _ code: String) {
             guard count > countMax else { return }

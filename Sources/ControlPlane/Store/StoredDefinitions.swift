@@ -122,7 +122,8 @@ struct StoredTargetGroup: Codable {
         var group = TargetGroup(
             name: name, protocol: known, port: port, healthCheck: try healthCheck.healthCheck(),
             attributes: TargetGroupAttributes(for: known),
-            tls: known == .tls ? tls?.settings ?? TLSTargetSettings() : nil, connectTimeoutSeconds: connectTimeout,
+            tls: known == .tls ? tls?.settings ?? TLSTargetSettings() : nil,
+            connectTimeoutSeconds: connectTimeout,
             connectAttemptCountMax: connectAttempts)
         try group.attributes.restore(attributes)
         return group

@@ -64,7 +64,8 @@ struct StoredListenerTLS: Codable {
             guard let caCertificates else { throw StoredDefinitionError(message: "mode verify has no CAs") }
             return .verify(
                 ClientTrust(
-                    caCertificates: caCertificates, revocationLists: crl, ignoresExpiry: ignoreExpiry ?? false,
+                    caCertificates: caCertificates, revocationLists: crl,
+                    ignoresExpiry: ignoreExpiry ?? false,
                     advertisesNames: advertiseNames ?? false))
         default: throw StoredDefinitionError(message: "mutual authentication \"\(mode)\" is unknown")
         }

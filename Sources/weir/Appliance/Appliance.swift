@@ -190,7 +190,8 @@ struct Appliance: Sendable {
                     workers: WorkerControlAdapter(
                         workers: workers, contexts: contexts, startWarnings: warnings),
                     probes: probes, certificates: contexts,
-                    features: [.tls, .proxyProtocol, .passthroughRules, .clientIPPreservation], store: store, settings: settings, randomSeed: try? Machine.randomSeed(),
+                    features: [.tls, .proxyProtocol, .passthroughRules, .clientIPPreservation],
+                    store: store, settings: settings, randomSeed: try? Machine.randomSeed(),
                     logger: Logger(label: "weir.registry"), version: WeirVersion.current),
                 configuration: configuration)
         } catch {

@@ -42,7 +42,8 @@ enum CertificatePages {
     static func reload(
         _ response: CertificatesReloadResponse, nowSeconds now: Double, _ style: Style
     ) -> String {
-        let count = HumanText.counted(response.reloadedCount, "listener or group", plural: "listeners and groups")
+        let count = HumanText.counted(
+            response.reloadedCount, "listener or group", plural: "listeners and groups")
         return certificates(response.certificates, nowSeconds: now, style)
             + "\n\(count) now \(response.reloadedCount == 1 ? "uses" : "use") what was read.\n"
     }

@@ -18,13 +18,15 @@ enum DetailPages {
     private static func settings(of listener: ListenerDescription, _ style: Style) -> String {
         var text = ""
         if let tls = listener.tls {
-            let lines = ["security policy \(tls.sslPolicy)", "ALPN policy \(tls.alpnPolicy)"]
+            let lines =
+                ["security policy \(tls.sslPolicy)", "ALPN policy \(tls.alpnPolicy)"]
                 + ["mutual authentication \(tls.mutualAuthentication)"]
                 + tls.certificates.map { "certificate \($0)" }
             text += block("TLS", lines.map { "  \($0)\n" }.joined(), style)
         }
         if let headers = listener.proxyProtocol {
-            let line = "\(headers.accept.joined(separator: ", ")) from \(headers.trusted.joined(separator: ", "))"
+            let line =
+                "\(headers.accept.joined(separator: ", ")) from \(headers.trusted.joined(separator: ", "))"
             text += block("PROXY PROTOCOL", "  \(line)\n", style)
         }
         if let rules = listener.rules {
@@ -32,7 +34,8 @@ enum DetailPages {
                 .init("PRIORITY", .right), .init("SERVER NAME"), .init("ALPN"), .init("FORWARDS TO"))
             for rule in rules {
                 table.add(
-                    .init("\(rule.priority)"), .init((rule.tlsServerNames ?? ["any"]).joined(separator: ", ")),
+                    .init("\(rule.priority)"),
+                    .init((rule.tlsServerNames ?? ["any"]).joined(separator: ", ")),
                     .init((rule.tlsAlpn ?? ["any"]).joined(separator: ", ")),
                     .init(Tables.forward(rule.forward)))
             }
