@@ -18,7 +18,7 @@ import pytest
 
 from harness.clients import Hammer, ask, connect, exchange, udp_client
 from harness.clock import WallClock
-from harness.crowds import CrowdServer, Pulse, descriptors_left, flood
+from harness.crowds import CrowdServer, Pulse, datagrams_without_room, descriptors_left, flood
 from harness.network import Network
 from harness.servers import (
     FullBacklog, TCPServer, UDPServer, greeter_process, http_server, receive_exactly, receive_line, reset,
@@ -266,7 +266,7 @@ def test_a_udp_flood_of_invented_sources(make_weir, serve, port, count, rate, fl
     weir = make_weir(configuration(
         [group("dns", [target.target], "UDP")],
         [listener(flooded, "dns", "UDP"), listener(calm, "dns", "UDP")], limits={"udp_flows": flows}))
-    before = weir.resident_bytes()
+    before, begin = weir.resident_bytes(), time.monotonic()
     with Pulse(flooded, transport="udp", flow_count=4) as pulse, Pulse(calm, transport="udp") as other:
         pulse.beat()
         flooding = flood("udp", "127.0.0.1", flooded, count, rate, "127.77")
@@ -278,7 +278,13 @@ def test_a_udp_flood_of_invented_sources(make_weir, serve, port, count, rate, fl
         # The target's list of what it received would be all of this process's memory.
         target.received.clear()
         pulse.beat(100)
-    assert pulse.errors == [] and other.errors == [], said
+        duration = time.monotonic() - begin
+        without_room = datagrams_without_room(flooded, calm, target.port)
+        ages = {flow["client"]: flow["age_seconds"] for flow in weir.api("/v1/flows?limit=10000")["flows"]}
+    assert pulse.errors == [] and other.errors == [], (pulse.errors, other.errors, said)
+    # Each of them is in the one flow that it began with, and lost what the kernel had no room for, if anything.
+    assert all(ages.get(client, 0) > duration - 2 for client in pulse.addresses + other.addresses), ages
+    assert pulse.lost + other.lost <= without_room, (pulse.lost, other.lost, without_room)
     statistics, counters = weir.statistics(), weir.counters()
     assert statistics["active_flow_count_udp"] <= flows + 2
     assert counters["recycled_flows"] + statistics["rejected_flow_count"] >= count * 0.9 - flows
@@ -374,7 +380,7 @@ def test_udp_flows_without_descriptors(make_weir, serve, port, flows):
         weir.set_descriptor_limit()
         with udp_client(entrance) as client:
             assert exchange(client, b"again") == b"again"
-    assert pulse.errors == []
+    assert pulse.errors == [] and pulse.lost <= datagrams_without_room(entrance, target.port)
     assert weir.counters()["shed_descriptors"] + weir.counters()["recycled_flows"] > flows / 2
 
 
