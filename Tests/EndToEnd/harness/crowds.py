@@ -128,7 +128,7 @@ class Pulse:
 
     The target must echo. A wrong answer, an end or a reset goes to `errors`; `worst` is the longest round trip in
     seconds. A datagram that has no answer within a second is `lost` and sent again, since a socket's buffer may
-    have had no room for it; ten in a row are an error.
+    have had no room for it; thirty in a row are an error.
     """
 
     def __init__(self, port, address="127.0.0.1", transport="tcp", flow_count=2, pause=0.002, greeting=b"",
@@ -185,7 +185,7 @@ class Pulse:
             self.errors.append(f"flow {number}, turn {turn}: {error!r}")
 
     def _exchange(self, client, message):
-        for _ in range(10):
+        for _ in range(30):
             client.send(message)
             with contextlib.suppress(TimeoutError):
                 # Skips answers to earlier ones that were only late.
@@ -193,7 +193,7 @@ class Pulse:
                     pass
                 return answer
             self.lost += 1
-        raise TimeoutError("ten datagrams in a row have no answer")
+        raise TimeoutError("thirty datagrams in a row have no answer")
 
     def __exit__(self, *_):
         self._is_done.set()
