@@ -59,6 +59,11 @@ public enum Limits {
     /// A segmented send carries at most this many datagrams; see udp(7), UDP_SEGMENT.
     public static let segmentsPerSendMax = 64
 
+    // TLS.
+    public static let handshakeTimeoutSeconds = 10
+    /// Each takes about 100 KiB while it lasts; clients beyond are reset and counted.
+    public static let handshakeCountMax = 1_000
+
     // What a client or a trusted peer says before its bytes are passed on; more is refused and counted.
     /// A PROXY protocol header, of which honest ones have a few hundred bytes.
     public static let proxyHeaderByteCountMax = 2_048
@@ -67,10 +72,6 @@ public enum Limits {
     /// The same with them, as it is peeked at.
     public static let clientHelloPeekByteCountMax = 32 << 10
 
-    // TLS.
-    public static let handshakeTimeoutSeconds = 10
-    /// Each takes about 100 KiB while it lasts; clients beyond are reset and counted.
-    public static let handshakeCountMax = 1_000
 
     // Targets.
     public static let connectAttemptCountMax = 8

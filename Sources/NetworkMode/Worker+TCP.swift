@@ -10,6 +10,7 @@
 
 import Balancing
 import LinuxIO
+import TLSTermination
 
 extension Worker {
     // MARK: - Accept
@@ -200,7 +201,7 @@ extension Worker {
         }
     }
 
-    /// The attempt failed: another target, or a reset for the client.
+    /// The attempt failed, or its target leaves: another target, or a reset for the client.
     mutating func connectFailed(_ slot: Int, at now: Instant) {
         let target = flows[slot].targetNumber
         counters.add(1, .connectFailures, target: target, listener: flows[slot].listener)
@@ -378,7 +379,8 @@ extension Worker {
                 }
             case .finish:
                 if hasSecureSink, !lane.isCutShort {
-                    switch isUp ? flows[slot].targetSession.shutdown() : flows[slot].clientSession.shutdown() {
+                    switch isUp ? flows[slot].targetSession.shutdown() : flows[slot].clientSession.shutdown()
+                    {
                     case .done: break
                     case .wantRead, .wantWrite:
                         lane.transfer.sinkWouldBlock()

@@ -106,28 +106,21 @@ extension Worker {
 
     /// Sends held bytes through the sink's session, from wherever they are.
     mutating func encrypt(_ slot: Int, _ lane: Lane, _ scratchOffset: Int, isUp: Bool) -> IOOutcome {
+        let heldCount = Int(lane.transfer.heldByteCount)
+        var session = isUp ? flows[slot].targetSession : flows[slot].clientSession
         let outcome =
-            isUp
-            ? write(lane, scratchOffset, through: &flows[slot].targetSession)
-            : write(lane, scratchOffset, through: &flows[slot].clientSession)
+            lane.stashCellPlusOne > 0
+            ? stash.write(
+                cell: Int(lane.stashCellPlusOne - 1), offset: Int(lane.stashOffset), byteCount: heldCount,
+                through: &session)
+            : session.write(from: scratch, at: scratchOffset, byteCount: heldCount)
+        if isUp { flows[slot].targetSession = session } else { flows[slot].clientSession = session }
         switch outcome {
         case .moved(let count) where count > 0: return .moved(count)
         case .moved, .wantRead, .wantWrite, .endOfStream: return .wouldBlock
         case .failed(.connection(let errno)): return .failed(errno)
         case .failed: return .failed(.connectionReset)
         }
-    }
-
-    private mutating func write(
-        _ lane: Lane, _ scratchOffset: Int, through session: inout TLSSession
-    ) -> TLSTransfer {
-        let heldCount = Int(lane.transfer.heldByteCount)
-        if lane.stashCellPlusOne > 0 {
-            return stash.write(
-                cell: Int(lane.stashCellPlusOne - 1), offset: Int(lane.stashOffset), byteCount: heldCount,
-                through: &session)
-        }
-        return session.write(from: scratch, at: scratchOffset, byteCount: heldCount)
     }
 }
 

@@ -177,7 +177,7 @@ extension Worker {
     // MARK: - From targets
 
     mutating func datagramFlowIsReady(_ slot: Int, _ readiness: Readiness, at now: Instant) {
-        if readiness.hasError, datagramFlows[slot].socket.takeError() != nil {
+        if readiness.hasError, let errno = datagramFlows[slot].socket.takeError(), errno != .messageTooLong {
             targetRefused(slot, at: now)
             return
         }
@@ -198,7 +198,7 @@ extension Worker {
                 counters.add(
                     sent.droppedCount, .droppedDatagrams, target: flow.target, listener: flow.listener)
             }
-        case .failed(let errno) where !errno.isExhaustion:
+        case .failed(let errno) where !errno.isExhaustion && errno != .messageTooLong:
             targetRefused(slot, at: now)
         case .failed, .wouldBlock, .endOfStream:
             break
@@ -243,6 +243,9 @@ extension Worker {
             case .failed(.connectionRefused) where !hasRetried:
                 // The error of an earlier datagram, told now and thereby taken: this one was not sent.
                 result.isRefused = true
+                hasRetried = true
+            case .failed(.messageTooLong) where !hasRetried && batch.run(at: position).segmentByteCount == 0:
+                // As above, but news of a narrow path (RFC 1191), which the kernel now knows.
                 hasRetried = true
             case .failed(let errno)
             where batch.run(at: position).segmentByteCount > 0

@@ -167,7 +167,12 @@ extension Worker {
         if case .all = eviction {
             for slot in 0..<flowSlots.scanBound
             where flows[slot].phase != .free && flows[slot].hasTarget && flows[slot].targetNumber == target {
-                end(slot, .balancerReset, at: now)
+                if flows[slot].phase == .established {
+                    end(slot, .balancerReset, at: now)
+                } else {
+                    // Not a byte has passed yet: another target may take it.
+                    connectFailed(slot, at: now)
+                }
             }
         }
         for slot in 0..<datagramSlots.scanBound

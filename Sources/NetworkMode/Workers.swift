@@ -123,7 +123,8 @@ package final class Workers: Sendable {
     ///
     /// - Parameter tls: The contexts for the snapshot's listeners and groups; nil keeps those of before.
     package func publish(
-        _ snapshot: RoutingSnapshot, tls: TLSRouting? = nil, ticket: UInt64?, onComplete: @escaping @Sendable () -> Void
+        _ snapshot: RoutingSnapshot, tls: TLSRouting? = nil, ticket: UInt64?,
+        onComplete: @escaping @Sendable () -> Void
     ) {
         let changes = state.withLock { state -> [ListenerChange?] in
             state.snapshot = snapshot

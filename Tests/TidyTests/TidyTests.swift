@@ -13,7 +13,7 @@ import Testing
         "LinuxIO": ["Balancing", "CCapability", "CLinux", "Glibc", "Synchronization"],
         "TLSTermination": ["Balancing", "CLinux", "COpenSSL", "Glibc", "LinuxIO", "Synchronization"],
         "Reactor": ["Balancing", "LinuxIO", "Synchronization"],
-        "NetworkMode": ["Balancing", "LinuxIO", "Reactor", "Synchronization"],
+        "NetworkMode": ["Balancing", "LinuxIO", "Reactor", "Synchronization", "TLSTermination"],
         "HealthChecking": ["Balancing", "HTTPCore", "LinuxIO", "Reactor", "Synchronization"],
         "AdminModel": ["Foundation"],
         "ControlPlane": [
