@@ -251,6 +251,8 @@ private func parse(_ extensions: [[UInt8]]) -> HelloOutcome {
             ([22, 3, 1, 0, 4, 2], .invalid(.messageType(2))),
             ([22, 3, 1, 0, 1, 1, 21], .invalid(.record)), ([22, 3, 1, 0, 1, 1, 22, 2], .invalid(.record)),
             ([22, 3, 1, 0, 1, 1, 22, 3, 3, 0, 0], .invalid(.recordLength(0))),
+            // One byte less than the shortest hello has.
+            ([22, 3, 1, 0, 4, 1, 0, 0, 40], .invalid(.message)),
             // 16 KiB and one byte; 16 MiB.
             ([22, 3, 1, 0, 4, 1, 0, 0x40, 1], .oversized),
             ([22, 3, 1, 0, 4, 1, 0xFF, 0xFF, 0xFF], .oversized),
