@@ -72,7 +72,6 @@ public enum Limits {
     /// The same with them, as it is peeked at.
     public static let clientHelloPeekByteCountMax = 32 << 10
 
-
     // Targets.
     public static let connectAttemptCountMax = 8
     public static let ephemeralPortUseWarningPercent = 50
