@@ -51,21 +51,27 @@ public struct ByteRegion: ~Copyable {
     }
 
     /// Lends `count` bytes from `offset` on to a parser.
-    public func withSpan<Result>(at offset: Int, byteCount count: Int, _ body: (Span<UInt8>) -> Result) -> Result {
+    public func parse<Result>(
+        at offset: Int, byteCount count: Int, _ body: (Span<UInt8>) -> Result
+    ) -> Result {
         precondition(offset >= 0 && count >= 0 && offset <= byteCount - count)
-        let bytes = unsafe UnsafeBufferPointer(
-            start: (base + offset).assumingMemoryBound(to: UInt8.self), count: count)
-        return unsafe body(bytes.span)
+        // Mapped memory is initialised throughout, and one byte of any value is a UInt8.
+        let start = unsafe base.assumingMemoryBound(to: UInt8.self) + offset
+        return unsafe body(UnsafeBufferPointer(start: start, count: count).span)
     }
 
-    /// Lends the first `count` bytes to a writer; returns how many it wrote.
-    public func withOutput(byteCountMax count: Int, _ body: (inout OutputSpan<UInt8>) -> Void) -> Int {
-        precondition(count >= 0 && count <= byteCount)
-        let bytes = unsafe UnsafeMutableBufferPointer(
-            start: base.assumingMemoryBound(to: UInt8.self), count: count)
-        var output = unsafe OutputSpan(buffer: bytes, initializedCount: 0)
+    /// Lends room for up to `countMax` bytes from `offset` on, and returns how many `body` appended.
+    ///
+    /// One borrower at a time: the owner is one thread.
+    public func fill(at offset: Int, byteCountMax countMax: Int, _ body: (inout OutputSpan<UInt8>) -> Void)
+        -> Int
+    {
+        precondition(offset >= 0 && countMax >= 0 && offset <= byteCount - countMax)
+        let start = unsafe base.assumingMemoryBound(to: UInt8.self) + offset
+        let room = unsafe UnsafeMutableBufferPointer(start: start, count: countMax)
+        var output = unsafe OutputSpan(buffer: room, initializedCount: 0)
         body(&output)
-        return unsafe output.finalize(for: bytes)
+        return unsafe output.finalize(for: room)
     }
 
     /// Gives whole pages back to the system; they read as zero afterwards.

@@ -123,7 +123,7 @@ extension Worker {
         let client = flows[slot].client
         let outcome = client.peek(into: scratch, byteCountMax: Limits.proxyHeaderByteCountMax)
         guard case .moved(let count) = outcome else { return stepWithoutBytes(outcome) }
-        switch scratch.withSpan(at: 0, byteCount: count, { ProxyHeaderParser.parse($0) }) {
+        switch scratch.parse(at: 0, byteCount: count, { ProxyHeaderParser.parse($0) }) {
         case .needMore:
             return .wait
         case .invalid:
@@ -152,7 +152,7 @@ extension Worker {
         let client = flows[slot].client
         let outcome = client.peek(into: scratch, byteCountMax: Limits.clientHelloPeekByteCountMax)
         guard case .moved(let count) = outcome else { return stepWithoutBytes(outcome) }
-        switch scratch.withSpan(at: 0, byteCount: count, { ClientHelloParser.parse($0) }) {
+        switch scratch.parse(at: 0, byteCount: count, { ClientHelloParser.parse($0) }) {
         case .needMore:
             return .wait
         case .notTLS, .oversized, .invalid:

@@ -10,7 +10,7 @@ extension Worker {
     mutating func sendProxyHeader(_ slot: Int) -> Bool {
         let flow = flows[slot]
         let facts = flow.clientSession.isOpen ? flow.clientSession.facts : nil
-        let byteCount = scratch.withOutput(byteCountMax: Limits.proxyHeaderByteCountMax) { output in
+        let byteCount = scratch.fill(at: 0, byteCountMax: Limits.proxyHeaderByteCountMax) { output in
             var writer = ProxyHeaderWriter(
                 source: flow.key.client, destination: flow.key.local, transport: .tcp, to: &output)
             if let name = facts?.applicationProtocol {
