@@ -29,6 +29,9 @@ package enum AdminLimits {
     /// A connection without a request, or whose request head stalls, is closed.
     static let idleTimeout = TimeAmount.seconds(30)
 
+    /// After a hand-over, connections without a request are closed after this long.
+    static let handOverGrace = TimeAmount.seconds(1)
+
     /// Wrong tokens in a row that one peer may send before it has to wait …
     package static let authenticationFailureCountMax = 10
     /// … and how long each of them takes to be forgotten.

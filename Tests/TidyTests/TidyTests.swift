@@ -20,8 +20,8 @@ import Testing
             "Synchronization", "Yams",
         ],
         "AdminServer": [
-            "AdminModel", "Balancing", "ControlPlane", "Foundation", "HTTPTypes", "Hummingbird", "Logging",
-            "NIOCore", "NIOPosix", "ServiceLifecycle", "Synchronization",
+            "AdminModel", "Balancing", "ControlPlane", "Foundation", "HTTPTypes", "Hummingbird", "HummingbirdCore",
+            "Logging", "NIOCore", "NIOPosix", "ServiceLifecycle", "Synchronization",
         ],
         "weir": [
             "AdminModel", "AdminServer", "ArgumentParser", "Balancing", "ControlPlane", "Dispatch",
