@@ -100,8 +100,10 @@ extension Registry {
         probes.update([])
     }
 
-    /// Draining for a shutdown, before which nothing else may happen to the listeners.
     package var isHandedOver: Bool { upgrade == .handedOver }
+
+    /// A shutdown has begun.
+    package var isEnding: Bool { isDraining }
 
     // MARK: Taking
 
@@ -125,6 +127,7 @@ extension Registry {
         defer { changes.finish() }
         upgrade = .none
         inheritedNumbers = [:]
+        logger.info("took over")
         await settleDeadlines()
         if state.isWaitingForDeadline { deadlineContinuation.yield() }
     }

@@ -145,7 +145,7 @@ package actor Registry {
         if past != nil { prepareTakeOver(of: candidate, numbers: places) }
         try await commit(candidate)
         logger.info(
-            "serving",
+            past == nil ? "serving" : "prepared to take over",
             metadata: [
                 "load_balancers": "\(state.loadBalancers.count)", "target_groups": "\(state.groups.count)",
                 "targets": "\(state.registeredTargetCount)",
