@@ -255,6 +255,8 @@ final class Upgrader: Sendable {
     // MARK: - After the switch
 
     private func conclude(_ response: UpgradeResponse) async {
+        // While this process lives the other is its child, and nobody else could clear away what is left of it.
+        signal(SIGCHLD, SIG_IGN)
         ServiceManager.notify(.mainProcess(response.processId))
         await registry.finishUpgrade()
         logger.info(
