@@ -21,7 +21,7 @@ package struct AdminServer: Service {
     private let hasToken: Bool
     private let responder: RouterResponder<AdminRequestContext>
     private let startup = Startup()
-    private let connections = ConnectionBook()
+    private let acceptor = AdminAcceptor()
     private let logger: Logger
 
     /// - Parameters:
@@ -53,7 +53,7 @@ package struct AdminServer: Service {
         do {
             guard address.isLocal || hasToken else { throw AdminServerError.tokenRequired(address) }
             let socket = if let listening { listening } else { try await AdminListeningSocket.open(address) }
-            defer { socket.close(keepingFile: connections.isHandedOver) }
+            defer { socket.close(keepingFile: acceptor.isHandedOver) }
             try await serve(socket)
         } catch {
             startup.finish(.failure(error))
@@ -62,61 +62,82 @@ package struct AdminServer: Service {
         startup.finish(.failure(AdminServerError.ended))
     }
 
-    /// Takes no further connection: another process does. Those that are open end after a moment, which lets
-    /// requests arrive that are on their way.
-    package func handOver() {
-        connections.handOver(endingAfter: AdminLimits.handOverGrace)
+    // MARK: - Handing over
+
+    /// Takes no further connection; those that arrive wait in the socket's queue. Open ones go on.
+    package func pause() async {
+        await acceptor.pause()
     }
+
+    /// Takes connections again.
+    package func resume() async {
+        await acceptor.resume()
+    }
+
+    /// Another process takes connections. Those that are open here end after a moment, which lets requests arrive
+    /// that are on their way. `run` goes on until shutdown.
+    package func handOver() async {
+        await acceptor.pause()
+        acceptor.handOver(endingAfter: AdminLimits.handOverGrace)
+    }
+
+    // MARK: - Serving
 
     private func serve(_ socket: AdminListeningSocket) async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let channel = makeChannel()
-        let server: NIOAsyncChannel<Connection, Never>
-        do {
-            server = try await listen(to: socket.duplicate(), channel, on: group)
-        } catch {
-            try? await group.shutdownGracefully()
-            throw AdminServerError.cannotListen(on: address, error)
-        }
-        connections.begin(server.channel)
-        logger.info("the admin API listens", metadata: ["address": "\(socket.address)"])
+        let logger = quietLogger
+        let arrivals = try await startAccepting(on: socket, channel, group)
+        self.logger.info("the admin API listens", metadata: ["address": "\(socket.address)"])
         startup.finish(.success(socket.address))
         await withGracefulShutdownHandler {
             await withDiscardingTaskGroup { tasks in
-                do {
-                    try await server.executeThenClose { arriving in
-                        for try await connection in arriving {
-                            tasks.addTask { await channel.handle(value: connection, logger: quietLogger) }
-                        }
-                    }
-                } catch {
-                    logger.error("the admin API takes no more connections", metadata: ["cause": "\(error)"])
+                for await connection in arrivals {
+                    tasks.addTask { await channel.handle(value: connection, logger: logger) }
                 }
             }
             // Handed over, the process lives on for its flows, and a service that returns early would end it.
-            if connections.isHandedOver { try? await gracefulShutdown() }
+            if acceptor.isHandedOver { try? await gracefulShutdown() }
         } onGracefulShutdown: {
-            connections.end()
+            // Handed over, connections have a moment left, and end by themselves.
+            if !acceptor.isHandedOver { acceptor.end() }
         }
         try? await group.shutdownGracefully()
     }
 
-    private func listen(
-        to descriptor: Int32, _ channel: HTTP1Channel, on group: MultiThreadedEventLoopGroup
-    ) async throws -> NIOAsyncChannel<Connection, Never> {
-        let (connections, logger) = (connections, quietLogger)
-        return try await ServerBootstrap(group: group)
-            .serverChannelInitializer { server in
-                server.eventLoop.makeCompletedFuture {
-                    try server.pipeline.syncOperations.addHandler(
-                        AvailableConnectionsChannelHandler(maxConnections: AdminLimits.connectionCountMax))
-                }
+    /// Connections as they arrive; the sequence ends when none can arrive any more.
+    private func startAccepting(
+        on socket: AdminListeningSocket, _ channel: HTTP1Channel, _ group: MultiThreadedEventLoopGroup
+    ) async throws -> AsyncStream<Connection> {
+        let (arrivals, continuation) = AsyncStream.makeStream(of: Connection.self)
+        let (acceptor, logger) = (acceptor, quietLogger)
+        do {
+            try await acceptor.begin(on: group.any(), onEnd: { continuation.finish() }) {
+                // Not as NIO's sequence of connections: one that is being set up when the listening channel closes
+                // would be dropped there, which traps.
+                try await ServerBootstrap(group: group)
+                    .serverChannelInitializer { server in
+                        server.eventLoop.makeCompletedFuture {
+                            try server.pipeline.syncOperations.addHandler(
+                                AvailableConnectionsChannelHandler(
+                                    maxConnections: AdminLimits.connectionCountMax))
+                        }
+                    }
+                    .childChannelOption(ChannelOptions.allowRemoteHalfClosure, value: true)
+                    .childChannelInitializer { connection in
+                        acceptor.add(connection)
+                        return channel.setup(channel: connection, logger: logger).map {
+                            _ = continuation.yield($0)
+                        }
+                    }
+                    .withBoundSocket(socket.duplicate()).get()
             }
-            .childChannelOption(ChannelOptions.allowRemoteHalfClosure, value: true)
-            .bind(descriptor) { connection in
-                connections.add(connection)
-                return channel.setup(channel: connection, logger: logger)
-            }
+        } catch {
+            continuation.finish()
+            try? await group.shutdownGracefully()
+            throw AdminServerError.cannotListen(on: address, error)
+        }
+        return arrivals
     }
 
     private func makeChannel() -> HTTP1Channel {
@@ -149,59 +170,6 @@ package struct AdminServer: Service {
         var logger = logger
         if logger.logLevel == .info { logger.logLevel = .warning }
         return logger
-    }
-}
-
-/// The open connections and the channel that takes them, so that both can be ended from outside.
-private final class ConnectionBook: Sendable {
-    private struct State {
-        var server: (any Channel)?
-        var open: [ObjectIdentifier: any Channel] = [:]
-        var isEnding = false
-        var isHandedOver = false
-    }
-
-    private let state = Mutex(State())
-
-    var isHandedOver: Bool { state.withLock { $0.isHandedOver } }
-
-    func begin(_ server: any Channel) {
-        let isEnding = state.withLock { state in
-            state.server = server
-            return state.isEnding || state.isHandedOver
-        }
-        if isEnding { server.close(promise: nil) }
-    }
-
-    func add(_ channel: any Channel) {
-        let isEnding = state.withLock { state in
-            state.open[ObjectIdentifier(channel)] = channel
-            return state.isEnding
-        }
-        channel.closeFuture.whenComplete { [self] _ in
-            state.withLock { $0.open[ObjectIdentifier(channel)] = nil }
-        }
-        if isEnding { channel.close(promise: nil) }
-    }
-
-    /// Ends connections without a request now, the others with their answer.
-    func end() {
-        let (server, open) = state.withLock { state in
-            state.isEnding = true
-            return (state.server, Array(state.open.values))
-        }
-        server?.close(promise: nil)
-        for channel in open { channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
-    }
-
-    func handOver(endingAfter grace: TimeAmount) {
-        let server = state.withLock { state in
-            state.isHandedOver = true
-            return state.server
-        }
-        guard let server else { return }
-        server.eventLoop.scheduleTask(in: grace) { self.end() }
-        server.close(promise: nil)
     }
 }
 

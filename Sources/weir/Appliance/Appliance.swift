@@ -275,10 +275,7 @@ struct Appliance: Sendable {
                             upgradeDrainTimeoutSeconds: settings.upgradeDrainTimeoutSeconds)),
                 ],
                 logger: quietLogger))
-        upgrader.whenHandedOver {
-            server.handOver()
-            await group.triggerGracefulShutdown()
-        }
+        upgrader.attach(server) { await group.triggerGracefulShutdown() }
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { await handleSignals(registry, group, upgrader) }
             tasks.addTask { await watchPorts(workers) }

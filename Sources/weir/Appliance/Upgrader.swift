@@ -27,6 +27,8 @@ final class Upgrader: Sendable {
     private let ownsAdminFile: Bool
     private let program: String
     private let logger: Logger
+    /// Known once it exists: it asks for upgrades, so it is made after this.
+    private let server = Mutex<AdminServer?>(nil)
     /// What the process does once another serves.
     private let onHandedOver = Mutex<(@Sendable () async -> Void)?>(nil)
 
@@ -43,8 +45,11 @@ final class Upgrader: Sendable {
         self.logger = logger
     }
 
-    /// - Parameter action: Runs once, when another process serves: the rest of this one is to end flows.
-    func whenHandedOver(_ action: @escaping @Sendable () async -> Void) {
+    /// - Parameters:
+    ///   - server: Pauses while nobody knows which process serves.
+    ///   - action: Runs once, when another process serves: the rest of this one is to end flows.
+    func attach(_ server: AdminServer, whenHandedOver action: @escaping @Sendable () async -> Void) {
+        self.server.withLock { $0 = server }
         onHandedOver.withLock { $0 = action }
     }
 
@@ -91,6 +96,7 @@ final class Upgrader: Sendable {
             guard await !registry.isEnding else {
                 throw CommandFailure(message: "the running process is about to end.")
             }
+            await server.withLock { $0 }?.pause()
             await withCheckedContinuation { continuation in
                 workers.handOver(to: collected) { continuation.resume() }
             }
@@ -250,6 +256,7 @@ final class Upgrader: Sendable {
         await withCheckedContinuation { continuation in
             workers.resume { continuation.resume() }
         }
+        await server.withLock { $0 }?.resume()
     }
 
     // MARK: - After the switch
@@ -266,6 +273,7 @@ final class Upgrader: Sendable {
                 "udp_flows": "\(response.handedOverFlowCount)",
                 "remaining_tcp_flows": "\(response.remainingFlowCount)",
             ])
+        await server.withLock { $0 }?.handOver()
         let action = onHandedOver.withLock { $0 }
         await action?()
     }
