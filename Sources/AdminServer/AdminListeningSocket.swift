@@ -101,7 +101,9 @@ package struct AdminListeningSocket: Sendable {
             file: nil)
     }
 
-    private static func openUnix(path: String, shownAs address: AdminAddress) throws(AdminServerError) -> Int32 {
+    private static func openUnix(path: String, shownAs address: AdminAddress) throws(AdminServerError)
+        -> Int32
+    {
         var name = sockaddr_un()
         name.sun_family = sa_family_t(AF_UNIX)
         let bytes = Array(path.utf8)

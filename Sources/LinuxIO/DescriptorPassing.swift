@@ -235,7 +235,9 @@ private func withCStrings<Result>(
     defer { unsafe copies.forEach { unsafe free($0) } }
     return unsafe copies.withUnsafeMutableBufferPointer { buffer in
         // The array holds at least its terminator.
-        guard let base = buffer.baseAddress else { preconditionFailure("an array with an element has a base") }
+        guard let base = buffer.baseAddress else {
+            preconditionFailure("an array with an element has a base")
+        }
         return unsafe body(UnsafePointer(base))
     }
 }

@@ -78,8 +78,9 @@ package struct HandedOverFlow: Sendable, Equatable {
         return flows
     }
 
-    private static func put<Value: FixedWidthInteger & UnsignedInteger>(_ value: Value, to bytes: inout [UInt8])
-    {
+    private static func put<Value: FixedWidthInteger & UnsignedInteger>(
+        _ value: Value, to bytes: inout [UInt8]
+    ) {
         for shift in 0..<MemoryLayout<Value>.size {
             bytes.append(UInt8(truncatingIfNeeded: value >> Value(8 * shift)))
         }

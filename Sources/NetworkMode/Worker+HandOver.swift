@@ -137,7 +137,8 @@ extension Worker {
         let generation = (datagramFlows[slot].generation &+ 1) & Token.generationMask
         datagramFlows[slot] = UDPFlow(
             isAnswered: given.isAnswered, isAssured: given.isAssured,
-            attemptCountMax: UInt8(Limits.connectAttemptCountMax), generation: generation, socket: adoptee.socket, key: given.key, hash: hash,
+            attemptCountMax: UInt8(Limits.connectAttemptCountMax), generation: generation,
+            socket: adoptee.socket, key: given.key, hash: hash,
             listener: listener, listenerPosition: position, target: adoptee.target,
             startedAt: given.startedAt, lastActivityAt: given.lastActivityAt,
             clientByteCount: given.clientByteCount, targetByteCount: given.targetByteCount)

@@ -64,7 +64,8 @@ package final class Workers: Sendable {
             let reactor = try Reactor(mailbox: mailbox)
             let worker = try Worker(
                 index: index, settings: settings, counters: own, census: census,
-                epoll: reactor.registrations, now: now, isHolding: isHolding, onTrafficRefused: onTrafficRefused)
+                epoll: reactor.registrations, now: now, isHolding: isHolding,
+                onTrafficRefused: onTrafficRefused)
             threads.append(
                 try ReactorThread.start(
                     name: "weir-worker-\(index)", processor: processor, reactor: reactor, handler: worker,

@@ -39,7 +39,8 @@ struct RegistryFixture {
     init(
         _ yaml: String? = RegistryFixture.web(), store: Store? = nil,
         workers: WorkerRecorder = WorkerRecorder(),
-        seed: HashSeed = HashSeed(first: 1, second: 2), tableSlotCount: Int = 251
+        seed: HashSeed = HashSeed(first: 1, second: 2), tableSlotCount: Int = 251,
+        past: HandedOverRegistry? = nil
     ) async throws {
         let configuration = try yaml.map { text in try Configuration.parse(text) }
         self.workers = workers
@@ -51,7 +52,7 @@ struct RegistryFixture {
                 workers: workers, probes: probes, store: self.store,
                 settings: configuration?.settings ?? ApplianceSettings(), randomSeed: seed, clock: time.clock,
                 version: "test", tableSlotCount: tableSlotCount),
-            configuration: configuration)
+            configuration: configuration, past: past)
     }
 
     @discardableResult

@@ -20,7 +20,8 @@ import Testing
             "Synchronization", "Yams",
         ],
         "AdminServer": [
-            "AdminModel", "Balancing", "ControlPlane", "Foundation", "HTTPTypes", "Hummingbird", "HummingbirdCore",
+            "AdminModel", "Balancing", "ControlPlane", "Foundation", "HTTPTypes", "Hummingbird",
+            "HummingbirdCore",
             "Logging", "NIOCore", "NIOPosix", "ServiceLifecycle", "Synchronization",
         ],
         "weir": [

@@ -132,7 +132,8 @@ struct HandedOverRegistration: Codable, Sendable {
 
     enum CodingKeys: String, CodingKey {
         case number, group, target, drainingSecondsLeft, verdict, failure, lastProbeSucceeded
-        case lastProbeLatencyNanoseconds, lastProbeAt, isCutOff, unhealthyDrainingSecondsLeft, shownState, since
+        case lastProbeLatencyNanoseconds, lastProbeAt, isCutOff, unhealthyDrainingSecondsLeft, shownState,
+            since
     }
 
     init(from decoder: any Decoder) throws {

@@ -46,7 +46,8 @@ extension Registry {
         guard !isDraining else {
             throw ControlError(
                 kind: .conflict, code: "OperationNotPermitted",
-                message: "the appliance is draining and about to end. Start the new binary with \"weir run\".")
+                message: "the appliance is draining and about to end. Start the new binary with \"weir run\"."
+            )
         }
         upgrade = .handingOver
         do throws(StoreError) {
@@ -113,7 +114,9 @@ extension Registry {
         inheritedNumbers = numbers
         var verdicts: [TargetNumber: HealthVerdict] = [:]
         for group in candidate.groups {
-            for registration in group.registrations { verdicts[registration.number] = registration.past.verdict }
+            for registration in group.registrations {
+                verdicts[registration.number] = registration.past.verdict
+            }
         }
         probes.restore(verdicts)
     }

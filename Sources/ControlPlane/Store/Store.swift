@@ -76,7 +76,8 @@ package final class Store: Sendable {
     private func database(for verb: String) throws(StoreError) -> DatabaseQueue {
         guard let database = open.withLock({ $0 }) else {
             throw StoreError(
-                description: "state store \"\(location)\" cannot be \(verb): this process has let go of it for "
+                description:
+                    "state store \"\(location)\" cannot be \(verb): this process has let go of it for "
                     + "its successor. Repeat the command.")
         }
         return database

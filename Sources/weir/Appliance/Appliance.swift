@@ -256,7 +256,8 @@ struct Appliance: Sendable {
 
     // MARK: - Running
 
-    private func run(_ registry: Registry, workers: Workers, admin socket: AdminListeningSocket) async throws {
+    private func run(_ registry: Registry, workers: Workers, admin socket: AdminListeningSocket) async throws
+    {
         let upgrader = Upgrader(
             workers: workers, registry: registry, admin: socket, adminAddress: admin,
             ownsAdminFile: ownsAdminFile, program: program, logger: Logger(label: "weir.upgrade"))
@@ -281,7 +282,9 @@ struct Appliance: Sendable {
             tasks.addTask { await watchPorts(workers) }
             tasks.addTask {
                 // After an upgrade the manager knows already, from the process that handed over.
-                if (try? await server.boundAddress) != nil, predecessor == nil { ServiceManager.notify(.ready) }
+                if (try? await server.boundAddress) != nil, predecessor == nil {
+                    ServiceManager.notify(.ready)
+                }
             }
             defer { tasks.cancelAll() }
             do {
@@ -306,7 +309,7 @@ struct Appliance: Sendable {
                     tasks.addTask {
                         do throws(ControlError) {
                             _ = try await upgrader.upgrade(UpgradeRequest())
-                        } catch where error.code != "UpgradeFailed" {
+                        } catch  where error.code != "UpgradeFailed" {
                             logger.error("no upgrade: \(error.message)")
                         } catch {}
                     }

@@ -26,7 +26,9 @@ enum ProgramFile {
 
     /// Why a file may not be started at a client's word; nil when it may.
     static func objection(to path: String, ownUser: uid_t = geteuid()) -> String? {
-        guard path.hasPrefix("/") else { return "\"\(path)\" is no absolute path. Name the binary from the root." }
+        guard path.hasPrefix("/") else {
+            return "\"\(path)\" is no absolute path. Name the binary from the root."
+        }
         guard let resolved = realpath(path, nil) else {
             return "\(path) cannot be found: \(String(cString: strerror(errno)).lowercased())."
         }
@@ -46,7 +48,8 @@ enum ProgramFile {
             // In a sticky directory only an entry's owner can replace it; see chmod(2).
             let isSticky = status.st_mode & S_IFMT == S_IFDIR && status.st_mode & S_ISVTX != 0
             if isForeign || (status.st_mode & (S_IWGRP | S_IWOTH) != 0 && !isSticky) {
-                return "\(part) can be changed by others than root and the user that Weir runs as, so \(path) is "
+                return
+                    "\(part) can be changed by others than root and the user that Weir runs as, so \(path) is "
                     + "not started. Install the binary elsewhere, or replace the file that Weir was started from."
             }
             if part == "/" { return nil }

@@ -33,7 +33,8 @@ struct SocketActivation: Sendable {
                 admin: nil, sockets: [],
                 warnings: ["LISTEN_FDS is \"\(text)\", from 0 to \(countMax) are possible; it is ignored."])
         }
-        let names = environment["LISTEN_FDNAMES"]?.split(separator: ":", omittingEmptySubsequences: false) ?? []
+        let names =
+            environment["LISTEN_FDNAMES"]?.split(separator: ":", omittingEmptySubsequences: false) ?? []
         var admin: Descriptor?
         var sockets: [InheritedSocket] = []
         var warnings: [String] = []

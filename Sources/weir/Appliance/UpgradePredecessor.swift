@@ -26,7 +26,8 @@ final class UpgradePredecessor: Sendable {
         unsetenv(variable)
         guard let number = Int32(text), number > 2 else {
             throw CommandFailure(
-                message: "\(variable) is \"\(text)\", which is no descriptor. It is set by \"weir upgrade\" alone; "
+                message:
+                    "\(variable) is \"\(text)\", which is no descriptor. It is set by \"weir upgrade\" alone; "
                     + "unset it.")
         }
         let descriptor = Descriptor(rawValue: number)

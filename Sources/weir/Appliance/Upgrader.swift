@@ -59,7 +59,8 @@ final class Upgrader: Sendable {
         guard Self.timeoutSeconds.contains(timeoutSeconds) else {
             throw ControlError(
                 kind: .invalid, code: "ValidationError",
-                message: "timeout_seconds is \(timeoutSeconds); it must be from \(Self.timeoutSeconds.lowerBound) to "
+                message:
+                    "timeout_seconds is \(timeoutSeconds); it must be from \(Self.timeoutSeconds.lowerBound) to "
                     + "\(Self.timeoutSeconds.upperBound).")
         }
         if let objection = request.binary.flatMap({ ProgramFile.objection(to: $0) }) {
@@ -246,7 +247,9 @@ final class Upgrader: Sendable {
             (binding, worker, self.share) = (share.binding, share.worker, share.share)
         }
 
-        init(_ flow: HandOverCollector.Flow) { (binding, worker, share) = (flow.binding, flow.worker, flow.share) }
+        init(_ flow: HandOverCollector.Flow) {
+            (binding, worker, share) = (flow.binding, flow.worker, flow.share)
+        }
     }
 
     private func takeBack(_ collected: HandOverCollector) async {

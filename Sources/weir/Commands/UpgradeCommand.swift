@@ -24,7 +24,8 @@ struct UpgradeCommand: AsyncParsableCommand {
         completion: .file())
     var binary: String?
 
-    @Option(help: ArgumentHelp("How long the new process may take to get ready, 1 to 300.", valueName: "seconds"))
+    @Option(
+        help: ArgumentHelp("How long the new process may take to get ready, 1 to 300.", valueName: "seconds"))
     var timeout: Int = 30
 
     @OptionGroup var options: ClientOptions
