@@ -67,7 +67,7 @@ package struct AdminListeningSocket: Sendable {
     }
 
     /// Closes our copy and, unless another process serves it, removes the file of a Unix socket.
-    func close(keepingFile: Bool) {
+    package func close(keepingFile: Bool) {
         if let file, !keepingFile { file.socket.remove(file.identity) }
         _ = Foundation.close(descriptor)
     }

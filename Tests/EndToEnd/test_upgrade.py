@@ -1,6 +1,7 @@
 """Upgrades: another process takes over, and nobody outside can tell when."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -340,6 +341,19 @@ def test_the_new_process_reads_the_file(edge, port):
     assert f"TCP 127.0.0.1:{entrance}" in weir.log()
 
 
+def test_the_admin_api_may_move(edge):
+    weir, entrance, _ = edge()
+    former = weir.socket_path
+    weir.socket_path = os.path.join(weir.directory, "other.sock")
+    weir.write({**weir.config, "admin": {"listen": f"unix:{weir.socket_path}"}})
+    # The command goes to the process that listens at the former place.
+    answer = weir.cli("upgrade", "--output", "json", admin=f"unix:{former}")
+    weir.admin = f"unix:{weir.socket_path}"
+    weir.follow(json.loads(answer.stdout)["process_id"])
+    assert not os.path.exists(former)
+    assert "edge" in weir.cli("status").stdout and ask(entrance) in ("one", "two")
+
+
 # What does not come to serve
 
 @pytest.fixture
@@ -353,9 +367,15 @@ def guarded(edge):
         yield weir
         hammer.wait_for(50, since=time.monotonic())
         assert is_alive(live)
+        assert hammer.errors == []
+        assert weir.process.pid == pid and weir.is_running
+        assert children_of(pid) == [], "what does not come to serve is ended and cleared away"
+        # Nothing stands in the way of the next attempt.
+        weir.upgrade()
+        hammer.wait_for(50, since=time.monotonic())
+        assert is_alive(live)
     assert hammer.errors == []
-    assert weir.process.pid == pid and weir.is_running
-    assert children_of(pid) == [], "what does not come to serve is ended and cleared away"
+    assert weir.wait_for_former() == [0]
     # What is acknowledged from now on is on disk.
     weir.write(without_targets(weir.config))
     weir.cli("targets", "register", "web", "127.0.0.9:9")
@@ -394,6 +414,45 @@ def test_a_binary_that_does_not_come_to_serve_changes_nothing(guarded, text, rea
     assert result.returncode == 1 and reason in result.stderr, result.stderr
     assert "the running process goes on" in result.stderr and result.stderr.count("\n") == 1
     assert reason in guarded.log()
+
+
+# Speaks enough of the hand-over to be believed, and then is gone: see HandoverFrame.
+IMPOSTOR = """
+import array, os, socket, struct, sys
+conversation = socket.socket(fileno=int(os.environ["WEIR_HANDOVER_FD"]))
+def receive():
+    data, control, _, _ = conversation.recvmsg(1 << 17, socket.CMSG_SPACE(253 * 4))
+    magic, version, kind, flags, descriptors, count = struct.unpack_from("<IHHHHI", data)
+    return kind, flags & 1
+while receive() != (1, 0):
+    pass
+conversation.send(struct.pack("<IHHHHI", 0x52454957, 1, 2, 0, 0, 2) + b"{}")
+last = int(sys.argv[1])
+while receive()[0] != last:
+    pass
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("last", [4, 5], ids=["after the flows", "after the word to begin"])
+def test_a_process_that_dies_when_it_should_serve_costs_nothing(udp_edge, last):
+    weir, entrance, servers = udp_edge()
+    path = os.path.join(weir.directory, "impostor.py")
+    with open(path, "w") as file:
+        file.write(IMPOSTOR)
+    other = script(weir.directory, f"exec {sys.executable} {path} {last}")
+    with Pulse(entrance, transport="udp", flow_count=8) as pulse:
+        pulse.beat(40)
+        for _ in range(3):
+            result = weir.cli("upgrade", "--binary", other, check=False)
+            assert result.returncode == 1 and "did not come to serve" in result.stderr, result.stderr
+            assert children_of(weir.process.pid) == []
+            pulse.beat(40)
+        # The next one is honest.
+        assert weir.upgrade()["handed_over_flow_count"] == 8
+        pulse.beat(40)
+    assert pulse.errors == []
+    assert all(len(places) == 1 for places in peers_by_flow(servers).values())
 
 
 def test_a_file_that_cannot_be_run_changes_nothing(guarded):

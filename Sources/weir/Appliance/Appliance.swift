@@ -188,6 +188,7 @@ struct Appliance: Sendable {
         }
         let socket = try await openAdminSocket()
         try await predecessor?.takeOver(workers, registry, version: WeirVersion.current)
+        closeFormerAdminSocket()
         settleInheritance(workers)
         try await run(registry, workers: workers, admin: socket)
         logger.info("ended")
@@ -212,7 +213,6 @@ struct Appliance: Sendable {
                     inherited: predecessor.admin.rawValue, address: admin,
                     ownsFile: predecessor.offer.ownsAdminFile)
             }
-            predecessor.admin.close()
         } else if let inherited = activation.admin {
             return AdminListeningSocket(inherited: inherited.rawValue, address: admin, ownsFile: false)
         }
@@ -221,6 +221,18 @@ struct Appliance: Sendable {
         } catch {
             throw CommandFailure(message: "\(error)")
         }
+    }
+
+    /// The other process leaves the file of its admin socket to us, also when we listen elsewhere.
+    private func closeFormerAdminSocket() {
+        guard let predecessor, predecessor.offer.admin != admin.description else { return }
+        guard let address = try? AdminAddress(parsing: predecessor.offer.admin) else {
+            predecessor.admin.close()
+            return
+        }
+        AdminListeningSocket(
+            inherited: predecessor.admin.rawValue, address: address, ownsFile: predecessor.offer.ownsAdminFile
+        ).close(keepingFile: false)
     }
 
     /// True unless the admin API's Unix socket is systemd's.
