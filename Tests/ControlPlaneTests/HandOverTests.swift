@@ -53,7 +53,7 @@ import Testing
         #expect(verdicts[unhealthy] == .unhealthy(.statusMismatch(code: 503)))
         // Every number of the old process is known in the new one.
         for target in old.probes.targets {
-            let number = try #require(await new.registry.inheritedNumber(target.number.rawValue))
+            let number = try #require(await new.registry.inheritedNumbers[target.number.rawValue])
             let known = try new.number(target.endpoint.description)
             #expect(number == known)
         }

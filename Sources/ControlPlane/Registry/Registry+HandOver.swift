@@ -121,9 +121,6 @@ extension Registry {
         probes.restore(verdicts)
     }
 
-    /// This process's number for a target that the one before numbered so; nil when it is no longer known.
-    package func inheritedNumber(_ number: UInt32) -> TargetNumber? { inheritedNumbers[number] }
-
     /// This process serves: changes are taken, and deadlines kept.
     package func takeOver() async {
         await takeTurn()

@@ -32,8 +32,8 @@ package actor Registry {
     var upgrade = UpgradePhase.none
     /// When live flows of a process that is about to end are no longer waited for; see `RegistryService`.
     var drainDeadline: Instant?
-    /// Our numbers of targets by those of the process that we take over from.
-    var inheritedNumbers: [UInt32: TargetNumber] = [:]
+    /// Our numbers of targets by those of the process that we take over from, until we have.
+    package internal(set) var inheritedNumbers: [UInt32: TargetNumber] = [:]
     /// Wakes the loops of `run()`; one wake-up stands for any number of causes.
     let reportSignal: AsyncStream<Void>
     let reportContinuation: AsyncStream<Void>.Continuation

@@ -88,9 +88,11 @@ final class UpgradePredecessor: Sendable {
         } catch {
             throw CommandFailure(message: "the hand-over broke off: \(error).")
         }
+        // Datagrams and connections wait from here on, so the registry is asked once, not for each flow.
+        let numbers = await registry.inheritedNumbers
         var adopted: [AdoptedFlow] = []
         for (flow, socket) in arrived {
-            guard let target = await registry.inheritedNumber(flow.target.rawValue) else {
+            guard let target = numbers[flow.target.rawValue] else {
                 socket.close()
                 continue
             }
