@@ -39,8 +39,10 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.5.1"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
@@ -53,6 +55,8 @@ let package = Package(
             cSettings: [.define("WEIR_FAULT_INJECTION", .when(configuration: .debug))]
         ),
         .systemLibrary(name: "CCapability", pkgConfig: "libcap", providers: [.apt(["libcap-dev"])]),
+        // OpenSSL 3.0 or later, as Debian 12 has it.
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
         // Core: values and pure state machines. Imports nothing.
         .target(name: "Balancing", swiftSettings: dataPath),
@@ -62,9 +66,13 @@ let package = Package(
         .target(
             name: "LinuxIO", dependencies: ["Balancing", "CLinux", "CCapability"],
             swiftSettings: dataPath),
+        // Unsafe island 2: OpenSSL. Descriptors and worker memory come from island 1.
+        .target(
+            name: "TLSTermination", dependencies: ["Balancing", "CLinux", "COpenSSL", "LinuxIO"],
+            swiftSettings: dataPath),
         .target(name: "Reactor", dependencies: ["Balancing", "LinuxIO"], swiftSettings: dataPath),
         .target(
-            name: "NetworkMode", dependencies: ["Balancing", "LinuxIO", "Reactor"],
+            name: "NetworkMode", dependencies: ["Balancing", "LinuxIO", "Reactor", "TLSTermination"],
             swiftSettings: dataPath),
         .target(
             name: "HealthChecking", dependencies: ["Balancing", "HTTPCore", "LinuxIO", "Reactor"],
@@ -86,10 +94,12 @@ let package = Package(
             name: "AdminServer",
             dependencies: [
                 "AdminModel", "Balancing", "ControlPlane",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
@@ -112,9 +122,17 @@ let package = Package(
 
         // Tests. Those of the data plane depend on no server package, so that the inner loop stays short.
         .target(name: "CAllocationCount", path: "Tests/CAllocationCount"),
-        .testTarget(name: "BalancingTests", dependencies: ["Balancing", "HTTPCore"], swiftSettings: tests),
+        .testTarget(
+            name: "BalancingTests", dependencies: ["Balancing", "CAllocationCount", "HTTPCore"],
+            swiftSettings: tests),
         .testTarget(
             name: "LinuxIOTests", dependencies: ["CLinux", "LinuxIO", "Reactor"], swiftSettings: tests),
+        .testTarget(
+            name: "TLSTerminationTests",
+            dependencies: [
+                "Balancing", "CAllocationCount", "CLinux", "COpenSSL", "LinuxIO", "TLSTermination",
+            ],
+            swiftSettings: tests),
         .testTarget(
             name: "NetworkModeTests",
             dependencies: ["CAllocationCount", "CLinux", "LinuxIO", "NetworkMode", "Reactor"],
@@ -132,10 +150,41 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
             swiftSettings: tests),
+        // What the fuzzers run, as a library: the tests replay the corpus through the same functions.
+        .target(
+            name: "FuzzTargets",
+            dependencies: [
+                "AdminModel", "AdminServer", "Balancing", "ControlPlane", "HTTPCore", "LinuxIO",
+                "NetworkMode",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Tests/Fuzz/Targets", swiftSettings: tests),
+        .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: tests),
         .testTarget(name: "TidyTests", swiftSettings: tests),
     ]
 )
+
+// The fuzzer itself needs libFuzzer's instrumentation, so that only scripts/fuzz builds it.
+if Context.environment["WEIR_FUZZING"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "weir-fuzz", dependencies: ["FuzzTargets"], path: "Tests/Fuzz/Driver", swiftSettings: tests)
+    )
+}
+
+// The sanitizers look at the data plane: without the server packages their build takes a minute, not twenty.
+if Context.environment["WEIR_DATA_PLANE_ONLY"] != nil {
+    let dataPlane: Set = [
+        "CLinux", "CCapability", "Balancing", "HTTPCore", "LinuxIO", "Reactor", "NetworkMode",
+        "HealthChecking",
+        "CAllocationCount", "BalancingTests", "LinuxIOTests", "NetworkModeTests", "HealthCheckingTests",
+    ]
+    package.products = []
+    package.targets.removeAll { !dataPlane.contains($0.name) }
+}

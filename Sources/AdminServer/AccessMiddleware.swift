@@ -1,4 +1,4 @@
-// Who may ask: the bearer token, the wait after wrong ones, and browsers that were led here.
+// Who may ask: the bearer token, the refusal of too many wrong ones, and browsers that were led here.
 //
 // Without a token only this machine can connect, but its browsers can too, on behalf of any page they show.
 // So a request must name this server by an address (a page's own domain name, rebound to 127.0.0.1, is none)
@@ -39,14 +39,6 @@ final class AccessMiddleware: RouterMiddleware {
     }
 
     private func admit(_ request: Request, token: BearerToken, peer: String, logger: Logger) throws {
-        let now = secondsSinceStart
-        if let wait = limiter.withLock({ $0.waitSeconds(for: peer, atSeconds: now) }) {
-            var refusal = RequestRefusal(
-                .tooManyRequests, code: "Throttling",
-                message: "Too many wrong tokens came from \(peer). Try again in \(wait) s.")
-            refusal.headers[.retryAfter] = String(wait)
-            throw refusal
-        }
         switch token.judge(request.headers[.authorization]) {
         case .granted:
             return
@@ -55,11 +47,28 @@ final class AccessMiddleware: RouterMiddleware {
                 "This server wants a token. Send \"Authorization: Bearer TOKEN\"; for weir, "
                     + "give --token-file FILE or set WEIR_TOKEN_FILE.")
         case .wrong:
-            limiter.withLock { $0.recordFailure(of: peer, atSeconds: now) }
             logger.debug("refused a wrong admin token", metadata: ["peer": "\(peer)"])
+            try countFailure(of: peer)
             throw unauthorized(
                 "The token is not the one of this server. Compare it with the server's token_file.")
         }
+    }
+
+    /// Refuses a failure beyond the peer's allowance in other words, without counting it.
+    private func countFailure(of peer: String) throws {
+        let now = secondsSinceStart
+        let wait = limiter.withLock { limiter in
+            let wait = limiter.waitSeconds(for: peer, atSeconds: now)
+            if wait == nil { limiter.recordFailure(of: peer, atSeconds: now) }
+            return wait
+        }
+        guard let wait else { return }
+        var refusal = RequestRefusal(
+            .tooManyRequests, code: "Throttling",
+            message: "Too many wrong tokens came from \(peer). Try again in \(wait) s, with the right one.")
+        refusal.headers[.retryAfter] = String(wait)
+        refusal.headers[.connection] = "close"
+        throw refusal
     }
 
     private var secondsSinceStart: Double {
@@ -70,6 +79,8 @@ final class AccessMiddleware: RouterMiddleware {
     private func unauthorized(_ message: String) -> RequestRefusal {
         var refusal = RequestRefusal(.unauthorized, code: "UnrecognizedClientException", message: message)
         refusal.headers[.wwwAuthenticate] = "Bearer realm=\"weir\""
+        // Another guess costs another connection, and whoever has no token keeps none.
+        refusal.headers[.connection] = "close"
         return refusal
     }
 

@@ -21,7 +21,7 @@ struct AdminRoutes<Access: RegistryAccess>: Sendable {
     func makeResponder(token: BearerToken?, isUnixSocket: Bool) -> RouterResponder<AdminRequestContext> {
         let router = Router(context: AdminRequestContext.self, options: .autoGenerateHeadEndpoints)
         router.add(middleware: ErrorMiddleware())
-        router.add(middleware: DeadlineMiddleware())
+        router.add(middleware: FormMiddleware())
         router.add(middleware: AccessMiddleware(token: token, isUnixSocket: isUnixSocket))
         router.add(middleware: BodyMiddleware())
         addReads(to: router)
@@ -140,8 +140,9 @@ struct AdminRoutes<Access: RegistryAccess>: Sendable {
     ) {
         for (method, handler) in handlers { router.on(path, method: method, use: handler) }
         let allowed = handlers.keys.map(\.rawValue).sorted()
-        let others: [HTTPRequest.Method] = [.get, .post, .put, .patch, .delete, .options]
-        for method in others where handlers[method] == nil {
+        for method in RequestForm.knownMethods where handlers[method] == nil {
+            // The router answers HEAD wherever there is a GET.
+            if method == .head, handlers[.get] != nil { continue }
             router.on(path, method: method) { request, _ -> Response in
                 throw RequestRefusal.methodNotAllowed(method, path: request.uri.path, allowed: allowed)
             }

@@ -23,22 +23,29 @@ package struct AdminServer: Service {
     private let startup = Startup()
     private let acceptor = AdminAcceptor()
     private let logger: Logger
+    private let deadlines: AdminLimits.Deadlines
 
     /// - Parameters:
     ///   - token: Required from every client when present; must be present unless `address.isLocal`.
     ///   - listening: The server's from now on; nil opens `address`.
     ///   - upgrade: What POST /v1/upgrade does; nil has no such path.
+    ///   - deadlines: Tests shorten them.
     package init(
         address: AdminAddress, token: String?, registry: some RegistryAccess,
-        listening: AdminListeningSocket? = nil, upgrade: UpgradeHandler? = nil, logger: Logger
+        listening: AdminListeningSocket? = nil, upgrade: UpgradeHandler? = nil, logger: Logger,
+        deadlines: AdminLimits.Deadlines = AdminLimits.Deadlines()
     ) {
         self.address = address
         self.listening = listening
+        self.deadlines = deadlines
         self.logger = logger
         hasToken = token.map { !$0.isEmpty } ?? false
         let isUnixSocket = if case .unix = address { true } else { false }
-        responder = AdminRoutes(registry: registry, upgrade: upgrade)
-            .makeResponder(token: token.map(BearerToken.init), isUnixSocket: isUnixSocket)
+        // An upgrade has a limit of its own.
+        responder = AdminRoutes(
+            registry: BoundedRegistry(registry, seconds: deadlines.workSeconds), upgrade: upgrade
+        )
+        .makeResponder(token: token.map(BearerToken.init), isUnixSocket: isUnixSocket)
     }
 
     /// Where the server listens, with the real port when port 0 was asked for.
@@ -120,7 +127,7 @@ package struct AdminServer: Service {
                         server.eventLoop.makeCompletedFuture {
                             try server.pipeline.syncOperations.addHandler(
                                 AvailableConnectionsChannelHandler(
-                                    maxConnections: AdminLimits.connectionCountMax))
+                                    maxConnections: AdminLimits.acceptedConnectionCountMax))
                         }
                     }
                     .childChannelOption(ChannelOptions.allowRemoteHalfClosure, value: true)
@@ -141,7 +148,8 @@ package struct AdminServer: Service {
     }
 
     private func makeChannel() -> HTTP1Channel {
-        let (responder, logger) = (responder, quietLogger)
+        let (responder, logger, deadlines) = (responder, quietLogger, deadlines)
+        let census = ConnectionCensus(countMax: AdminLimits.connectionCountMax)
         return HTTP1Channel(
             responder: { request, writer, channel in
                 let context = AdminRequestContext(
@@ -158,6 +166,7 @@ package struct AdminServer: Service {
                 try await writer.write(response: response.head, body: response.body)
             },
             configuration: HTTP1Channel.Configuration(
+                additionalChannelHandlers: [ConnectionGuard(census: census, limits: deadlines)],
                 idleTimeout: AdminLimits.idleTimeout,
                 httpDecoderConfiguration: .init(
                     maxHeaderFieldSize: AdminLimits.headerByteCountMax,

@@ -1,13 +1,22 @@
-// The admin token, and how often a peer may guess it.
+// The admin token, and how often a peer may get it wrong.
 
 import Balancing
 
 /// A secret that clients present as `Authorization: Bearer TOKEN`.
+///
+/// Kept and compared as a keyed hash of 128 bits under a key that was drawn for this process. Neither the token's
+/// bytes nor its length are looked at when a guess is judged, so no time tells how much of it is right, and a
+/// client that does not know the key cannot aim for a collision.
 struct BearerToken: Sendable {
-    private let bytes: [UInt8]
+    private let seeds: (HashSeed, HashSeed)
+    private let digest: [UInt8]
+    private let isEmpty: Bool
 
     init(_ text: String) {
-        bytes = Array(text.utf8)
+        var generator = SystemRandomNumberGenerator()
+        seeds = (Self.drawSeed(using: &generator), Self.drawSeed(using: &generator))
+        digest = Self.digest(text.utf8, seeds: seeds)
+        isEmpty = text.isEmpty
     }
 
     enum Verdict: Sendable, Equatable {
@@ -24,22 +33,31 @@ struct BearerToken: Sendable {
         return matches(parts[1].trimmingPrefix(while: { $0 == " " })) ? .granted : .wrong
     }
 
-    /// Compares in a time that depends on the presented text only.
-    ///
-    /// An early exit at the first difference would tell a patient client how much of its guess is right.
+    /// Compares all bytes whatever the first ones say.
     private func matches(_ presented: some StringProtocol) -> Bool {
-        let presented = Array(presented.utf8)
-        var difference: UInt8 = bytes.count == presented.count && !bytes.isEmpty ? 0 : 1
-        for (index, byte) in presented.enumerated() {
-            difference |= byte ^ (bytes.isEmpty ? 0 : bytes[index % bytes.count])
+        var difference: UInt8 = isEmpty ? 1 : 0
+        for (own, other) in zip(digest, Self.digest(presented.utf8, seeds: seeds)) {
+            difference |= own ^ other
         }
         return difference == 0
     }
+
+    private static func drawSeed(using generator: inout some RandomNumberGenerator) -> HashSeed {
+        HashSeed(first: generator.next(), second: generator.next())
+    }
+
+    /// 16 bytes; its cost depends on the length of `text` alone.
+    private static func digest(_ text: some Sequence<UInt8>, seeds: (HashSeed, HashSeed)) -> [UInt8] {
+        [SipHash.hash(text, seed: seeds.0), SipHash.hash(text, seed: seeds.1)].flatMap { word in
+            (0..<8).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) }
+        }
+    }
 }
 
-/// Lets each peer fail a few times, then makes it wait: a leaky bucket per peer.
+/// Lets each peer fail a few times, then tells it to wait: a leaky bucket per peer.
 ///
-/// A peer that waits is refused even with the right token, or guessing would not be slowed at all.
+/// Only failures are counted and refused. The right token is let in whatever came from its address before, or
+/// anybody behind the same address could lock the operator out; that tokens are long is what stops guessing.
 /// The table is bounded: when it is full of peers that still owe time, new ones share one bucket.
 struct FailureLimiter: Sendable {
     private var debts: [String: Debt] = [:]
@@ -52,7 +70,7 @@ struct FailureLimiter: Sendable {
 
     private static let refill = Double(AdminLimits.authenticationRefillSeconds)
 
-    /// Seconds until `peer` may try again; nil when it may try now.
+    /// Seconds until a failure of `peer` would be within its allowance again; nil when it is now.
     func waitSeconds(for peer: String, atSeconds now: Double) -> Int? {
         let debt = debts[peer] ?? (isFull ? sharedDebt : Debt())
         let allowance = Double(AdminLimits.authenticationFailureCountMax - 1) * Self.refill

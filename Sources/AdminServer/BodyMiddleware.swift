@@ -1,7 +1,7 @@
-// The outermost layer: every error becomes an ErrorReport, every body has a size and a deadline.
+// The outermost layer: every error becomes an ErrorReport, and every body has a size.
 //
-// Hummingbird reads what a handler leaves of a body before it takes the next request. So the deadline of a
-// body that nobody wants stays armed after the refusal, or a client could keep the connection busy for ever.
+// Hummingbird reads what a handler leaves of a body before it takes the next request. That a body also has a
+// deadline, one that nobody wants included, is ConnectionGuard's work.
 
 import AdminModel
 import ControlPlane
@@ -74,7 +74,6 @@ struct BodyMiddleware: RouterMiddleware {
         } catch is NIOTooManyBytesError {
             throw RequestRefusal.bodyTooLarge(byteCountMax: byteCountMax)
         }
-        context.bodyDeadline?.cancel()
         return try await next(request, context)
     }
 
@@ -82,23 +81,7 @@ struct BodyMiddleware: RouterMiddleware {
         request.uri.path == "/v1/apply" ? AdminLimits.applyByteCountMax : AdminLimits.requestByteCountMax
     }
 
-    static func hasBody(_ request: Request) -> Bool {
+    private static func hasBody(_ request: Request) -> Bool {
         request.headers[.transferEncoding] != nil || (request.headers[.contentLength] ?? "0") != "0"
-    }
-}
-
-/// Arms the deadline before anyone judges the request, so that a refused one has it too.
-struct DeadlineMiddleware: RouterMiddleware {
-    func handle(
-        _ request: Request, context: AdminRequestContext,
-        next: (Request, AdminRequestContext) async throws -> Response
-    ) async throws -> Response {
-        guard BodyMiddleware.hasBody(request) else { return try await next(request, context) }
-        var context = context
-        let channel = context.channel
-        context.bodyDeadline = channel.eventLoop.scheduleTask(in: AdminLimits.bodyDeadline) {
-            channel.close(promise: nil)
-        }
-        return try await next(request, context)
     }
 }

@@ -8,7 +8,10 @@ enum JSONBody {
     /// Decodes the body that BodyMiddleware collected.
     static func decode<Value: Decodable>(_ type: Value.Type, from request: Request) async throws -> Value {
         let buffer = try await request.body.collect(upTo: AdminLimits.applyByteCountMax)
-        let bytes = Array(buffer.readableBytesView)
+        return try decode(type, from: Array(buffer.readableBytesView))
+    }
+
+    static func decode<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8]) throws -> Value {
         guard !bytes.isEmpty else { throw RequestRefusal.invalid("The request body is empty. Send JSON.") }
         guard depth(of: bytes) <= AdminLimits.jsonDepthMax else {
             throw RequestRefusal.invalid(

@@ -11,7 +11,7 @@ package protocol RegistryAccess: Sendable {
     func listener(_ id: String) async throws(ControlError) -> ListenerDescription
     func targetGroups() async -> [TargetGroupDescription]
     func targetGroup(named name: String) async throws(ControlError) -> TargetGroupDescription
-    func flows(countMax: Int) async -> FlowsResponse
+    func flows(countMax: Int) async throws(ControlError) -> FlowsResponse
     func explain(listener: String, client: String) async throws(ControlError) -> ExplainResponse
     func register(_ request: TargetsRequest, in group: String) async throws(ControlError) -> TargetsResponse
     func deregister(_ request: TargetsRequest, in group: String) async throws(ControlError) -> TargetsResponse

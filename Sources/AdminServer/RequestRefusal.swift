@@ -21,6 +21,7 @@ struct RequestRefusal: Error {
             case .invalid: .badRequest
             case .conflict: .conflict
             case .failed: .internalServerError
+            case .unavailable: .serviceUnavailable
             }
         self.init(
             status, code: error.code, message: error.message,

@@ -26,6 +26,9 @@ public enum FlowCounter: Int, Sendable, CaseIterable {
     case rejectedFlows
     /// New flows routed while too few targets were healthy, so that all got them.
     case failOpenFlows
+    /// TLS handshakes with clients, and with targets, that failed.
+    case clientHandshakeFailures
+    case targetHandshakeFailures
 }
 
 /// Counted per worker.
@@ -36,6 +39,8 @@ public enum WorkerCounter: Int, Sendable, CaseIterable {
     case shedSlabFull
     case shedDescriptors
     case shedNoTarget
+    /// TLS clients beyond the handshakes that may be under way at a time.
+    case shedHandshakes
     case shedFlowTableFull
     case recycledFlows
     case portAllocationErrors

@@ -28,6 +28,14 @@ public struct IPAddress: Hashable, Sendable, BitwiseCopyable {
         family = .v6
     }
 
+    /// An IPv4 address as IPv6, `::ffff:a.b.c.d`; see RFC 4291 section 2.5.5.2. An IPv6 address as it is.
+    public var mappedToV6: IPAddress {
+        switch family {
+        case .v4: IPAddress(v6High: 0, v6Low: 0xFFFF << 32 | low)
+        case .v6: self
+        }
+    }
+
     public static let anyV4 = IPAddress(v4: 0)
     public static let anyV6 = IPAddress(v6High: 0, v6Low: 0)
 
@@ -52,86 +60,83 @@ public struct IPAddress: Hashable, Sendable, BitwiseCopyable {
 extension IPAddress: LosslessStringConvertible {
     /// Reads dotted-quad IPv4 or RFC 4291 IPv6 text; nil for anything else, zone ids and leading zeros included.
     public init?(_ text: String) {
-        let characters = Array(text.utf8)
-        if let bits = Self.parseV4(characters[...]) {
+        self.init(text.utf8.span)
+    }
+
+    /// The same from bytes, without allocation.
+    public init?(_ text: Span<UInt8>) {
+        if let bits = Self.readV4(text) {
             self.init(v4: bits)
-        } else if let groups = Self.parseV6(characters[...]) {
-            var high: UInt64 = 0
-            var low: UInt64 = 0
-            for index in 0..<4 {
-                high = high << 16 | UInt64(groups[index])
-                low = low << 16 | UInt64(groups[index + 4])
-            }
-            self.init(v6High: high, v6Low: low)
+        } else if let bits = Self.readV6(text) {
+            self.init(
+                v6High: UInt64(truncatingIfNeeded: bits >> 64), v6Low: UInt64(truncatingIfNeeded: bits))
         } else {
             return nil
         }
     }
 
-    private static func parseV4(_ text: ArraySlice<UInt8>) -> UInt32? {
-        let parts = text.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-        guard parts.count == 4 else { return nil }
+    private static func readV4(_ text: Span<UInt8>) -> UInt32? {
+        var reader = ByteReader(text)
         var bits: UInt32 = 0
-        for part in parts {
-            guard (1...3).contains(part.count), part.count == 1 || part.first != UInt8(ascii: "0")
-            else { return nil }
+        for position in 0..<4 {
+            if position > 0, !reader.take(UInt8(ascii: "."), text) { return nil }
+            let start = reader.position
             var octet: UInt32 = 0
-            for digit in part {
-                guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(digit) else { return nil }
+            while let digit = reader.peek(text), (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(digit) {
+                // No second digit after a zero, which some would read as octal.
+                guard reader.position == start || octet > 0 else { return nil }
                 octet = octet * 10 + UInt32(digit - UInt8(ascii: "0"))
+                guard octet <= 255, reader.skip(1) != nil else { return nil }
             }
-            guard octet <= 255 else { return nil }
+            guard reader.position > start else { return nil }
             bits = bits << 8 | octet
         }
-        return bits
+        return reader.isAtEnd ? bits : nil
     }
 
     /// Reads the eight 16-bit groups, with at most one `::` and an optional dotted-quad tail.
-    private static func parseV6(_ text: ArraySlice<UInt8>) -> [UInt16]? {
-        guard text.count <= 45 else { return nil }
+    private static func readV6(_ text: Span<UInt8>) -> UInt128? {
         let colon = UInt8(ascii: ":")
-        var gapAt: ArraySlice<UInt8>.Index?
-        var index = text.startIndex
-        while index < text.endIndex - 1 {
-            if text[index] == colon, text[index + 1] == colon {
-                guard gapAt == nil else { return nil }
-                gapAt = index
-                index += 2
-            } else {
-                index += 1
+        var reader = ByteReader(text)
+        var bits: UInt128 = 0
+        var groupCount = 0
+        /// How many groups stand before `::`.
+        var countBeforeGap: Int?
+        if reader.take(colon, text) {
+            guard reader.take(colon, text) else { return nil }
+            countBeforeGap = 0
+        }
+        while countBeforeGap == nil || countBeforeGap != groupCount || !reader.isAtEnd {
+            let start = reader.position
+            var group: UInt128 = 0
+            while let character = reader.peek(text), let digit = hexDigitValue(character) {
+                guard reader.skip(1) != nil, reader.position - start <= 4 else { return nil }
+                group = group << 4 | UInt128(digit)
+            }
+            guard reader.position > start else { return nil }
+            if reader.peek(text) == UInt8(ascii: ".") {
+                // A dotted quad is two groups, and the very end of an address.
+                guard let v4 = readV4(text.extracting(start..<text.count)) else { return nil }
+                bits = bits << 32 | UInt128(v4)
+                groupCount += 2
+                break
+            }
+            bits = bits << 16 | group
+            groupCount += 1
+            guard groupCount <= 8 else { return nil }
+            if reader.isAtEnd { break }
+            guard reader.take(colon, text) else { return nil }
+            if reader.take(colon, text) {
+                guard countBeforeGap == nil else { return nil }
+                countBeforeGap = groupCount
             }
         }
-        guard let gapAt else {
-            let groups = parseGroups(text, mayEndInV4: true)
-            return groups?.count == 8 ? groups : nil
-        }
-        guard let before = parseGroups(text[..<gapAt], mayEndInV4: false),
-            let after = parseGroups(text[(gapAt + 2)...], mayEndInV4: true),
-            before.count + after.count <= 7
-        else { return nil }
-        return before + Array(repeating: 0, count: 8 - before.count - after.count) + after
-    }
-
-    /// A dotted quad may only be the very end of an address, so not what stands before `::`.
-    private static func parseGroups(_ text: ArraySlice<UInt8>, mayEndInV4: Bool) -> [UInt16]? {
-        guard !text.isEmpty else { return [] }
-        let parts = text.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
-        var groups: [UInt16] = []
-        for (position, part) in parts.enumerated() {
-            if mayEndInV4, position == parts.count - 1, let v4 = parseV4(part) {
-                groups.append(UInt16(v4 >> 16))
-                groups.append(UInt16(v4 & 0xFFFF))
-                continue
-            }
-            guard (1...4).contains(part.count) else { return nil }
-            var group: UInt16 = 0
-            for character in part {
-                guard let digit = hexDigitValue(character) else { return nil }
-                group = group << 4 | UInt16(digit)
-            }
-            groups.append(group)
-        }
-        return groups
+        guard let countBeforeGap else { return groupCount == 8 ? bits : nil }
+        guard groupCount <= 7 else { return nil }
+        // What stands before the gap moves up to the top.
+        let tailBitCount = 16 * (groupCount - countBeforeGap)
+        let tail = bits & ((1 << UInt128(tailBitCount)) - 1)
+        return (bits >> UInt128(tailBitCount)) << UInt128(128 - 16 * countBeforeGap) | tail
     }
 
     public var description: String {

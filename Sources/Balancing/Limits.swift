@@ -39,9 +39,16 @@ public enum Limits {
     public static let acceptsPerDrainMax = 16_384
     public static let stepsPerPumpMax = 16
     public static let datagramBatchesPerTurnMax = 4
+    /// A list of flows is made of this many slots at a time.
+    public static let slotsListedPerTurnMax = 1_024
 
     // Moving bytes; KERNEL figures: crossover of copy and splice at 8–32 KiB.
     public static let copyByteCountMax = 16 << 10
+    /// What a flow may read before its target answers; more stays in the kernel, so that clients of a target
+    /// that never answers cost a page each.
+    public static let earlyByteCountMax = 4 << 10
+    /// One read of plain bytes that are to be encrypted: four full records leave in one burst.
+    public static let encryptedByteCountMax = 64 << 10
     public static let pipeByteCountMax = 1 << 20
     public static let pooledPipeCountMax = 64
     public static let shortSplicesBeforeCopy = 8
@@ -53,9 +60,39 @@ public enum Limits {
     /// A segmented send carries at most this many datagrams; see udp(7), UDP_SEGMENT.
     public static let segmentsPerSendMax = 64
 
+    // TLS.
+    public static let handshakeTimeoutSeconds = 10
+    /// Each takes about 100 KiB while it lasts; clients beyond are reset and counted.
+    public static let handshakeCountMax = 1_000
+
+    // What a client or a trusted peer says before its bytes are passed on; more is refused and counted.
+    /// A PROXY protocol header, of which honest ones have a few hundred bytes.
+    public static let proxyHeaderByteCountMax = 2_048
+    /// A ClientHello without its record headers.
+    public static let clientHelloByteCountMax = 16 << 10
+    /// The same with them, as it is peeked at.
+    public static let clientHelloPeekByteCountMax = 32 << 10
+
     // Targets.
     public static let connectAttemptCountMax = 8
     public static let ephemeralPortUseWarningPercent = 50
+    /// From this use on a worker names a few ports for the kernel to choose from, instead of all.
+    public static let ephemeralPortUseSteeredPercent = 25
+    public static let steeredPortCount = 8
+    public static let steeredAttemptCountMax = 16
+
+    // TLS. More certificates or keys are refused with an error, a larger file and a longer client chain too.
+    public static let certificatesPerListenerMax = 25
+    public static let certificateFileByteCountMax = 1 << 20
+    public static let authorityFileByteCountMax = 8 << 20
+    public static let ticketKeyCountMax = 8
+    /// Who sends what is no data, such as key updates, is read on in the next turn, as one who sends much is.
+    public static let receivesPerReadMax = 4
+    /// A step of a handshake that takes more fails: nobody needs as many who means it.
+    public static let receivesPerHandshakeStepMax = 256
+    public static let clientChainByteCountMax = 32 << 10
+    /// Issuers between a client's certificate and one of the CA bundle.
+    public static let clientChainDepthMax = 4
 
     // Probes.
     public static let concurrentProbeCountMax = 256

@@ -32,6 +32,8 @@ public struct Transfer: BitwiseCopyable, Sendable, Equatable {
     }
 
     public private(set) var method = Method.copy
+    /// Bytes that have to be seen, to be encrypted or decrypted, are never spliced.
+    private var canSplice = true
     private var isSourceReadable = false
     private var isSinkWritable = false
     /// The source's peer has closed, so every byte before its end is in the socket.
@@ -48,7 +50,15 @@ public struct Transfer: BitwiseCopyable, Sendable, Equatable {
     /// Bytes that the sink has taken.
     public private(set) var byteCount: UInt64 = 0
 
-    public init() {}
+    public init(canSplice: Bool = true) {
+        self.canSplice = canSplice
+    }
+
+    /// From here on the bytes have to be seen. Before the first is sent only: the method stays copying.
+    public mutating func neverSplice() {
+        canSplice = false
+        wantsSplice = false
+    }
 
     /// The end of the stream was read.
     public var hasSourceEnded: Bool { isSourceEnded }
@@ -77,7 +87,8 @@ public struct Transfer: BitwiseCopyable, Sendable, Equatable {
             guard isSinkWritable else { return .wait }
             return method == .copy ? .send : .spliceOut
         }
-        if isSourceEnded { return isSinkEnded ? .done : .finish }
+        // A sink that has taken nothing yet may not be connected: the end waits for it too.
+        if isSourceEnded { return isSinkEnded ? .done : isSinkWritable ? .finish : .wait }
         guard isSourceReadable else { return .wait }
         return method == .copy ? .receive : .spliceIn
     }
@@ -88,13 +99,20 @@ public struct Transfer: BitwiseCopyable, Sendable, Equatable {
     public mutating func didReceive(_ count: Int, of byteCountMax: Int) {
         assert(method == .copy && heldByteCount == 0 && count > 0 && count <= byteCountMax)
         heldByteCount = UInt32(truncatingIfNeeded: count)
-        wantsSplice = count == byteCountMax
+        wantsSplice = canSplice && count >= Limits.copyByteCountMax
         // epoll(7): with edge triggering a read of less than was asked for has emptied the socket. When the
         // peer had closed before, nothing can follow: the end needs no read of its own.
         if count < byteCountMax, !hasUrgentMark {
             isSourceReadable = false
             isSourceEnded = isSourceClosing
         }
+    }
+
+    /// After `.receive` of decrypted bytes moved `count`. However few, more may wait in the session: only the
+    /// session's own word ends the reading.
+    public mutating func didReceiveDecrypted(_ count: Int) {
+        assert(method == .copy && !canSplice && heldByteCount == 0 && count > 0)
+        heldByteCount = UInt32(truncatingIfNeeded: count)
     }
 
     /// After `.spliceIn` moved `count`. A short splice does not prove the socket empty: only EAGAIN does.
@@ -131,9 +149,8 @@ public struct Transfer: BitwiseCopyable, Sendable, Equatable {
         if heldByteCount == 0 { changeMethodIfAsked() }
     }
 
-    /// After `.send` or `.spliceOut` found the sink full.
+    /// After `.send`, `.spliceOut` or `.finish` found the sink full.
     public mutating func sinkWouldBlock() {
-        assert(heldByteCount > 0)
         isSinkWritable = false
     }
 

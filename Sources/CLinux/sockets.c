@@ -12,6 +12,12 @@
 #ifndef IP_BIND_ADDRESS_NO_PORT
 #define IP_BIND_ADDRESS_NO_PORT 24
 #endif
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE 51
+#endif
+#ifndef TCP_ULP
+#define TCP_ULP 31
+#endif
 #ifndef UDP_GRO
 #define UDP_GRO 104
 #endif
@@ -70,6 +76,8 @@ static const struct {
     int level, name;
 } options[] = {
     [WEIR_OPTION_TCP_NODELAY] = {IPPROTO_TCP, TCP_NODELAY},
+    [WEIR_OPTION_TCP_QUICKACK] = {IPPROTO_TCP, TCP_QUICKACK},
+    [WEIR_OPTION_LOCAL_PORT_RANGE] = {IPPROTO_IP, IP_LOCAL_PORT_RANGE},
     [WEIR_OPTION_KEEPALIVE] = {SOL_SOCKET, SO_KEEPALIVE},
     [WEIR_OPTION_TCP_KEEPIDLE] = {IPPROTO_TCP, TCP_KEEPIDLE},
     [WEIR_OPTION_TCP_KEEPINTVL] = {IPPROTO_TCP, TCP_KEEPINTVL},
@@ -97,6 +105,11 @@ int weir_set_option(int fd, enum weir_option option, int value) {
 int weir_set_congestion_control(int fd, const char *name) {
     return (int)WEIR_RESULT(
         WEIR_CALL_OPTION, setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)));
+}
+
+int weir_set_upper_protocol(int fd, const char *name) {
+    return (int)WEIR_RESULT(
+        WEIR_CALL_OPTION, setsockopt(fd, IPPROTO_TCP, TCP_ULP, name, (socklen_t)strlen(name)));
 }
 
 int weir_take_socket_error(int fd) {
@@ -127,6 +140,10 @@ long weir_receive(int fd, void *buffer, size_t count) {
 
 long weir_send(int fd, const void *buffer, size_t count) {
     return WEIR_RESULT_UNINTERRUPTED(WEIR_CALL_SEND, send(fd, buffer, count, MSG_NOSIGNAL));
+}
+
+long weir_send_more(int fd, const void *buffer, size_t count) {
+    return WEIR_RESULT_UNINTERRUPTED(WEIR_CALL_SEND, send(fd, buffer, count, MSG_NOSIGNAL | MSG_MORE));
 }
 
 long weir_read(int fd, void *buffer, size_t count) {

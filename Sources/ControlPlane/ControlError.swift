@@ -10,6 +10,8 @@ package struct ControlError: Error, Sendable, Equatable {
         case conflict
         /// Ours: the store or a socket failed.
         case failed
+        /// Ours: something that must answer does not, for the time being.
+        case unavailable
     }
 
     package let kind: Kind

@@ -75,8 +75,8 @@ package protocol WorkerControl: Sendable {
 
     func counters(targets: [TargetNumber], listeners: [ListenerNumber]) -> CounterReport
 
-    /// At most `countMax` live flows, and how many more there are.
-    func flows(countMax: Int) async -> (flows: [FlowRecord], omittedCount: Int)
+    /// At most `countMax` live flows, and how many more there are; nil when the workers do not say in time.
+    func flows(countMax: Int) async -> (flows: [FlowRecord], omittedCount: Int)?
 
     /// Takes what is in the accept queues, then closes all listeners. Live flows go on.
     func drain() async

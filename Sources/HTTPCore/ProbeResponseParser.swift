@@ -196,10 +196,11 @@ extension ProbeResponseParser {
             part = .malformed("its header begins with a space")
             return
         }
-        if isLastFieldKept, let last = keptFields.indices.last {
-            keptFields[last].value = Array(
-                FieldSyntax.trimmed(
-                    (keptFields[last].value + [UInt8(ascii: " ")] + FieldSyntax.trimmed(text[...]))[...]))
+        // Grown in place: joined anew for each line, a header of many short lines costs its length squared.
+        let continuation = FieldSyntax.trimmed(text[...])
+        if isLastFieldKept, !continuation.isEmpty, let last = keptFields.indices.last {
+            if !keptFields[last].value.isEmpty { keptFields[last].value.append(UInt8(ascii: " ")) }
+            keptFields[last].value.append(contentsOf: continuation)
         }
     }
 

@@ -22,6 +22,9 @@ extension ProbeExchange.Event {
         case .hostUnreachable, .networkUnreachable, .notPermitted, .permissionDenied:
             // A firewall or a route of our own that forbids the way (EPERM, EACCES) forbids it to flows as well.
             self = .failed(.unreachable(errno.text))
+        case .invalidArgument where isOpening:
+            // connect(2) of a well-formed address says so where the route is a blackhole; see ip-route(8).
+            self = .failed(.unreachable("no usable route (\(errno.name))"))
         case .addressNotAvailable, .addressInUse, .wouldBlock:
             self = .failed(.balancerFault("no local port is free (\(errno.name))"))
         default:

@@ -33,6 +33,23 @@ public struct ByteRegion: ~Copyable {
         unsafe (base + destination).copyMemory(from: other.base + source, byteCount: count)
     }
 
+    /// Lends `count` bytes from `offset` on to be read, for the islands that call other libraries.
+    public func withBytes<Result>(
+        at offset: Int, byteCount count: Int, _ body: (RawSpan) -> Result
+    ) -> Result {
+        precondition(offset >= 0 && count >= 0 && offset <= byteCount - count)
+        return unsafe body(UnsafeRawBufferPointer(start: base + offset, count: count).bytes)
+    }
+
+    /// Lends `count` bytes from `offset` on to be written. One borrower at a time: the owner is one thread.
+    public func withMutableBytes<Result>(
+        at offset: Int, byteCount count: Int, _ body: (inout MutableRawSpan) -> Result
+    ) -> Result {
+        precondition(offset >= 0 && count >= 0 && offset <= byteCount - count)
+        var bytes = unsafe UnsafeMutableRawBufferPointer(start: base + offset, count: count).mutableBytes
+        return body(&bytes)
+    }
+
     /// Gives whole pages back to the system; they read as zero afterwards.
     public func discard(at offset: Int, byteCount count: Int) {
         precondition(offset >= 0 && count >= 0 && offset <= byteCount - count)

@@ -47,14 +47,14 @@ public enum Machine {
         return weir_set_descriptor_limit(reachable, hard) == 0 ? reachable : soft
     }
 
-    /// How many ephemeral ports one source address has towards one target.
-    public static func ephemeralPortCount() -> Int {
-        let fallback = 28_232
+    /// The local ports that the kernel chooses from; see ip(7), ip_local_port_range.
+    public static func ephemeralPorts() -> ClosedRange<UInt16> {
+        let fallback: ClosedRange<UInt16> = 32_768...60_999
         guard let text = readSmallFile("/proc/sys/net/ipv4/ip_local_port_range") else { return fallback }
         let bounds = text.split(whereSeparator: { $0 == " " || $0 == "\t" || $0 == "\n" }).compactMap {
-            Int($0)
+            UInt16($0)
         }
-        return bounds.count == 2 && bounds[1] >= bounds[0] ? bounds[1] - bounds[0] + 1 : fallback
+        return bounds.count == 2 && bounds[1] >= bounds[0] ? bounds[0]...bounds[1] : fallback
     }
 
     /// The first 4 KiB of a file such as those of /proc; nil when it cannot be read.

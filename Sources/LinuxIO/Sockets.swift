@@ -160,6 +160,8 @@ extension Descriptor {
 /// The socket options that Weir uses; see socket(7), tcp(7), ip(7), ipv6(7), udp(7).
 public enum SocketOption: Sendable {
     case noDelay
+    /// Zero before connect(2) lets the first data carry the last ACK of the handshake.
+    case quickAcknowledge
     case keepAlive
     case keepAliveIdleSeconds
     case keepAliveIntervalSeconds
@@ -170,6 +172,8 @@ public enum SocketOption: Sendable {
     case freebindV4
     case freebindV6
     case bindAddressNoPort
+    /// The lowest port and, in the upper half, the highest; since Linux 6.3.
+    case localPortRange
     case packetInfoV4
     case packetInfoV6
     case datagramCoalescing
@@ -179,6 +183,7 @@ public enum SocketOption: Sendable {
     var code: weir_option {
         switch self {
         case .noDelay: WEIR_OPTION_TCP_NODELAY
+        case .quickAcknowledge: WEIR_OPTION_TCP_QUICKACK
         case .keepAlive: WEIR_OPTION_KEEPALIVE
         case .keepAliveIdleSeconds: WEIR_OPTION_TCP_KEEPIDLE
         case .keepAliveIntervalSeconds: WEIR_OPTION_TCP_KEEPINTVL
@@ -189,6 +194,7 @@ public enum SocketOption: Sendable {
         case .freebindV4: WEIR_OPTION_IPV4_FREEBIND
         case .freebindV6: WEIR_OPTION_IPV6_FREEBIND
         case .bindAddressNoPort: WEIR_OPTION_BIND_ADDRESS_NO_PORT
+        case .localPortRange: WEIR_OPTION_LOCAL_PORT_RANGE
         case .packetInfoV4: WEIR_OPTION_IPV4_PKTINFO
         case .packetInfoV6: WEIR_OPTION_IPV6_PKTINFO
         case .datagramCoalescing: WEIR_OPTION_UDP_GRO

@@ -2,6 +2,7 @@
 
 import Balancing
 import LinuxIO
+import TLSTermination
 
 /// One direction of a flow, with what it borrows while bytes are in transit.
 struct Lane: BitwiseCopyable {
@@ -12,12 +13,18 @@ struct Lane: BitwiseCopyable {
     var stashCellPlusOne: UInt32 = 0
     /// Where in the cell the held bytes begin.
     var stashOffset: UInt32 = 0
+    /// The source ended without saying so (no close_notify), so the end is passed on without saying so.
+    var isCutShort = false
 }
 
 struct TCPFlow: BitwiseCopyable {
     enum Phase: UInt8, BitwiseCopyable {
         case free = 0
+        /// The client's TLS handshake; no target is chosen yet.
+        case greeting
         case connecting
+        /// The TLS handshake with the target.
+        case securing
         case established
     }
 
@@ -38,6 +45,8 @@ struct TCPFlow: BitwiseCopyable {
     var generation: UInt32 = 0
     var client = Descriptor.none
     var target = Descriptor.none
+    var clientSession = TLSSession.none
+    var targetSession = TLSSession.none
     var key: FlowKey
     var listener: ListenerNumber
     var targetNumber: TargetNumber
@@ -48,6 +57,9 @@ struct TCPFlow: BitwiseCopyable {
     var up = Lane()
     /// Bytes from the target to the client.
     var down = Lane()
+    /// A target is chosen: `targetNumber` says which.
+    var hasTarget: Bool { tried.count > 0 }
+    var isSecure: Bool { clientSession.isOpen || targetSession.isOpen }
     var startedAt: Instant
     var lastActivityAt: Instant
 }
@@ -60,4 +72,6 @@ enum FlowEnding {
     case targetReset
     /// Weir's own doing: idle, no target reached, draining over, target unhealthy, out of descriptors.
     case balancerReset
+    /// No TLS session came of it; the alert that says why is sent, so the connection just closes.
+    case handshakeFailed
 }

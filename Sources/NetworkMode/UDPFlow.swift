@@ -9,6 +9,8 @@ struct UDPFlow: BitwiseCopyable {
     var isAnswered = false
     /// The client has sent again after an answer, which no spoofed source does: never recycled.
     var isAssured = false
+    /// UDP_GRO is on towards the target.
+    var isCoalescing = false
     var attemptCountMax: UInt8 = 0
     var generation: UInt32 = 0
     /// Connected to the target, so that its answers, and its ICMP errors, find this flow.

@@ -1,4 +1,5 @@
-// The life of a TCP flow, in order: accept, choose and connect, pump, end.
+// The life of a TCP flow, in order: accept, choose and connect, pump, end. Where TLS comes in, on either
+// side, the steps are in Worker+TLS.swift.
 //
 // Every registration is edge-triggered and made once. What a socket is ready for is remembered in the
 // flow's two transfers; an event only updates that and pumps. Traps met here:
@@ -9,6 +10,7 @@
 
 import Balancing
 import LinuxIO
+import TLSTermination
 
 extension Worker {
     // MARK: - Accept
@@ -65,21 +67,37 @@ extension Worker {
             key: FlowKey(client: clientEndpoint, local: local, transport: .tcp), listener: number,
             targetNumber: TargetNumber(0), idleTimeoutSeconds: UInt32(clamping: idleTimeout ?? 350),
             startedAt: now, lastActivityAt: now)
-        guard connectNext(slot, at: now) else {
+        if let context = tls.serverContext(of: number) {
+            greet(slot, context, at: now)
+            return
+        }
+        // The first bytes have mostly come by now; with them in hand the connect saves a packet.
+        flows[slot].up.transfer.sourceBecameReadable()
+        let isGone = pump(slot, isUp: true, at: now) != nil
+        guard !isGone, connectNext(slot, at: now) else {
+            release(flows[slot].up)
+            flowTimers.cancel(slot)
             flows[slot].phase = .free
             flowSlots.free(slot)
             client.closeWithReset()
-            counters.add(1, .rejectedFlows, listener: number)
+            counters.add(1, isGone ? .newTCPFlows : .rejectedFlows, listener: number)
+            if isGone { counters.add(1, .clientResets, listener: number) }
             return
         }
-        counters.add(1, .newTCPFlows, listener: number)
-        counters.add(1, .activeTCPFlows, listener: number)
+        _ = enroll(slot, at: now)
+    }
+
+    /// Counts a flow and watches its client; false when the kernel had no memory for that, and the flow ended.
+    mutating func enroll(_ slot: Int, at now: Instant) -> Bool {
+        let flow = flows[slot]
+        counters.add(1, .newTCPFlows, listener: flow.listener)
+        counters.add(1, .activeTCPFlows, listener: flow.listener)
         census.change(.tcp, by: 1, worker: index)
-        let token = Token(kind: Kind.client, generation: generation, index: slot)
-        if epoll.add(client, for: .socket, token: token.rawValue) != nil {
-            counters.add(1, .shedDescriptors)
-            end(slot, .balancerReset, at: now)
-        }
+        let token = Token(kind: Kind.client, generation: flow.generation, index: slot)
+        guard epoll.add(flow.client, for: .socket, token: token.rawValue) != nil else { return true }
+        counters.add(1, .shedDescriptors)
+        end(slot, .balancerReset, at: now)
+        return false
     }
 
     private func shed(_ client: Descriptor, _ reason: WorkerCounter, listener: ListenerNumber) {
@@ -128,7 +146,7 @@ extension Worker {
     /// Starts a connection to the next target for the flow; false when no further target is to be had.
     ///
     /// The first call admits the flow to its target; later ones move it after a failed attempt.
-    private mutating func connectNext(_ slot: Int, at now: Instant) -> Bool {
+    mutating func connectNext(_ slot: Int, at now: Instant) -> Bool {
         while true {
             let flow = flows[slot]
             guard flow.tried.count == 0 || flow.tried.count < flow.attemptCountMax,
@@ -142,13 +160,24 @@ extension Worker {
             flows[slot].attemptCountMax = UInt8(clamping: group.connectAttemptCountMax)
             flows[slot].tried.insert(selection.target)
             flows[slot].targetNumber = selection.target
-            switch openTargetSocket(.tcp, to: selection.endpoint) {
+            let hasEarlyBytes = flow.up.transfer.heldByteCount > 0
+            switch openTargetSocket(.tcp, to: selection, hasEarlyBytes: hasEarlyBytes) {
             case .open(let target, let sourceColumn):
                 let token = Token(kind: Kind.target, generation: flow.generation, index: slot)
                 guard epoll.add(target, for: .socket, token: token.rawValue) == nil else {
                     target.close()
                     counters.add(1, .shedDescriptors)
                     return false
+                }
+                if let context = tls.clientContext(of: selection.groupIndex) {
+                    guard let session = context.makeSession(on: target) else {
+                        target.close()
+                        counters.add(1, .shedDescriptors)
+                        return false
+                    }
+                    flows[slot].targetSession = session
+                    flows[slot].up.transfer.neverSplice()
+                    flows[slot].down.transfer.neverSplice()
                 }
                 flows[slot].target = target
                 flows[slot].sourceColumn = sourceColumn
@@ -172,13 +201,15 @@ extension Worker {
         }
     }
 
-    /// The attempt failed: another target, or a reset for the client.
-    private mutating func connectFailed(_ slot: Int, at now: Instant) {
+    /// The attempt failed, or its target leaves: another target, or a reset for the client.
+    mutating func connectFailed(_ slot: Int, at now: Instant) {
         let target = flows[slot].targetNumber
         counters.add(1, .connectFailures, target: target, listener: flows[slot].listener)
         leaveTarget(slot)
+        flows[slot].targetSession.free()
         flows[slot].target.close()
         flows[slot].target = .none
+        flows[slot].phase = .connecting
         let hasNext = connectNext(slot, at: now)
         if !hasNext { end(slot, .balancerReset, at: now) }
     }
@@ -190,14 +221,19 @@ extension Worker {
             end(slot, .clientReset, at: now)
             return
         }
-        flows[slot].up.transfer.noteSource(readiness)
-        flows[slot].down.transfer.noteSink(readiness)
+        if flows[slot].clientSession.isOpen {
+            flows[slot].noteSecureClient()
+            if flows[slot].phase == .greeting { goOnGreeting(slot, at: now) }
+        } else {
+            flows[slot].up.transfer.noteSource(readiness)
+            flows[slot].down.transfer.noteSink(readiness)
+        }
         guard flows[slot].phase == .established else { return }
         pumpBoth(slot, at: now)
     }
 
     mutating func targetIsReady(_ slot: Int, _ readiness: Readiness, at now: Instant) {
-        if flows[slot].phase == .connecting {
+        if flows[slot].phase != .established {
             if readiness.hasErrorOrHangup {
                 connectFailed(slot, at: now)
                 return
@@ -209,14 +245,28 @@ extension Worker {
         }
         if flows[slot].phase == .connecting {
             guard readiness.isWritable else { return }
-            flows[slot].phase = .established
-            flows[slot].lastActivityAt = now
-            let firstLook = min(Int(flows[slot].idleTimeoutSeconds), Self.keepAliveSeconds)
-            flowTimers.set(slot, to: now.advanced(bySeconds: firstLook))
+            if flows[slot].targetSession.isOpen {
+                flows[slot].phase = .securing
+            } else {
+                establish(slot, at: now)
+            }
         }
-        flows[slot].down.transfer.noteSource(readiness)
-        flows[slot].up.transfer.noteSink(readiness)
+        if flows[slot].targetSession.isOpen {
+            if flows[slot].phase == .securing { secure(slot, at: now) }
+            guard flows[slot].phase == .established else { return }
+            flows[slot].noteSecureTarget()
+        } else {
+            flows[slot].down.transfer.noteSource(readiness)
+            flows[slot].up.transfer.noteSink(readiness)
+        }
         pumpBoth(slot, at: now)
+    }
+
+    mutating func establish(_ slot: Int, at now: Instant) {
+        flows[slot].phase = .established
+        flows[slot].lastActivityAt = now
+        let firstLook = min(Int(flows[slot].idleTimeoutSeconds), Self.keepAliveSeconds)
+        flowTimers.set(slot, to: now.advanced(bySeconds: firstLook))
     }
 
     mutating func runQueuedFlows(at now: Instant) {
@@ -225,9 +275,9 @@ extension Worker {
         for position in 0..<runQueueInWork.count {
             let token = runQueueInWork[position]
             let slot = token.index
-            guard flows[slot].generation == token.generation, flows[slot].phase == .established
-            else { continue }
+            guard flows[slot].generation == token.generation, flows[slot].phase != .free else { continue }
             flows[slot].isQueued = false
+            guard flows[slot].phase == .established else { continue }
             pumpBoth(slot, at: now)
         }
         runQueueInWork.removeAll(keepingCapacity: true)
@@ -245,11 +295,17 @@ extension Worker {
 
     /// Moves bytes one way until there is nothing to do or the budget is used; returns why the flow must end,
     /// if it must.
-    private mutating func pump(_ slot: Int, isUp: Bool, at now: Instant) -> FlowEnding? {
+    mutating func pump(_ slot: Int, isUp: Bool, at now: Instant) -> FlowEnding? {
         var lane = isUp ? flows[slot].up : flows[slot].down
         let source = isUp ? flows[slot].client : flows[slot].target
         let sink = isUp ? flows[slot].target : flows[slot].client
         let byteCountBefore = lane.transfer.byteCount
+        let hasSecureSource = isUp ? flows[slot].clientSession.isOpen : flows[slot].targetSession.isOpen
+        let hasSecureSink = isUp ? flows[slot].targetSession.isOpen : flows[slot].clientSession.isOpen
+        let receiveByteCountMax =
+            flows[slot].phase != .established
+            ? Limits.earlyByteCountMax
+            : hasSecureSink && !hasSecureSource ? Limits.encryptedByteCountMax : Limits.copyByteCountMax
         var scratchOffset = 0
         var ending: FlowEnding?
         var stepCount = 0
@@ -262,10 +318,26 @@ extension Worker {
             }
             stepCount += 1
             switch step {
-            case .receive:
-                switch source.receive(into: scratch, byteCountMax: Limits.copyByteCountMax) {
+            case .receive where hasSecureSource:
+                switch decrypt(slot, isUp: isUp, byteCountMax: receiveByteCountMax) {
+                case .moved(0):
+                    // Records without data came, and more may wait: let other flows have their turn.
+                    queue(slot)
+                    break steps
                 case .moved(let count):
-                    lane.transfer.didReceive(count, of: Limits.copyByteCountMax)
+                    lane.transfer.didReceiveDecrypted(count)
+                    scratchOffset = 0
+                case .wantRead, .wantWrite: lane.transfer.sourceWouldBlock()
+                case .endOfStream: lane.transfer.sourceDidEnd()
+                case .failed(.endedEarly):
+                    lane.isCutShort = true
+                    lane.transfer.sourceDidEnd()
+                case .failed: ending = isUp ? .clientReset : .targetReset
+                }
+            case .receive:
+                switch source.receive(into: scratch, byteCountMax: receiveByteCountMax) {
+                case .moved(let count):
+                    lane.transfer.didReceive(count, of: receiveByteCountMax)
                     scratchOffset = 0
                 case .wouldBlock: lane.transfer.sourceWouldBlock()
                 case .endOfStream: lane.transfer.sourceDidEnd()
@@ -288,12 +360,17 @@ extension Worker {
                 case .failed: ending = isUp ? .clientReset : .targetReset
                 }
             case .send, .spliceOut:
-                if isUp, lane.transfer.byteCount > 0 { sendPromptly(slot) }
-                switch send(lane, scratchOffset, to: sink) {
+                if isUp, lane.transfer.byteCount > 0 || hasSecureSink { sendPromptly(slot) }
+                let outcome =
+                    hasSecureSink
+                    ? encrypt(slot, lane, scratchOffset, isUp: isUp) : send(lane, scratchOffset, to: sink)
+                switch outcome {
                 case .moved(let count):
                     lane.transfer.didSend(count)
                     lane.stashOffset += UInt32(count)
                     scratchOffset += count
+                    // At once: what is read next is in scratch memory again.
+                    if lane.transfer.heldByteCount == 0 { emptyStash(&lane) }
                 case .wouldBlock, .endOfStream: lane.transfer.sinkWouldBlock()
                 case .failed(let errno) where errno.isExhaustion:
                     stall(slot, at: now)
@@ -301,6 +378,16 @@ extension Worker {
                 case .failed: ending = isUp ? .targetReset : .clientReset
                 }
             case .finish:
+                if hasSecureSink, !lane.isCutShort {
+                    switch isUp ? flows[slot].targetSession.shutdown() : flows[slot].clientSession.shutdown()
+                    {
+                    case .done: break
+                    case .wantRead, .wantWrite:
+                        lane.transfer.sinkWouldBlock()
+                        continue
+                    case .failed: ending = isUp ? .targetReset : .clientReset
+                    }
+                }
                 let isLast = isUp ? flows[slot].down.transfer.isDone : flows[slot].up.transfer.isDone
                 if isUp, !flows[slot].down.transfer.hasSourceEnded { flows[slot].closesTargetFirst = true }
                 // After the other direction's end the closes that follow say the same as a shutdown.
@@ -352,10 +439,6 @@ extension Worker {
     private mutating func settle(_ lane: inout Lane, _ scratchOffset: Int) {
         let heldCount = Int(lane.transfer.heldByteCount)
         if heldCount == 0 {
-            if lane.stashCellPlusOne > 0 {
-                stash.free(cell: Int(lane.stashCellPlusOne - 1))
-                lane.stashCellPlusOne = 0
-            }
             if let pipe = lane.pipe {
                 pipes.giveBack(pipe)
                 lane.pipe = nil
@@ -368,6 +451,12 @@ extension Worker {
             lane.stashCellPlusOne = UInt32(cell + 1)
             lane.stashOffset = 0
         }
+    }
+
+    private mutating func emptyStash(_ lane: inout Lane) {
+        guard lane.stashCellPlusOne > 0 else { return }
+        stash.free(cell: Int(lane.stashCellPlusOne - 1))
+        lane.stashCellPlusOne = 0
     }
 
     private mutating func queue(_ slot: Int) {
@@ -386,9 +475,14 @@ extension Worker {
 
     mutating func flowTimerFired(_ slot: Int, at now: Instant) {
         guard flows[slot].phase != .free else { return }
-        if flows[slot].phase == .connecting {
+        switch flows[slot].phase {
+        case .greeting:
+            greetingFailed(slot, at: now)
+            return
+        case .connecting, .securing:
             connectFailed(slot, at: now)
             return
+        case .established, .free: break
         }
         let idleDeadline = flows[slot].lastActivityAt.advanced(
             bySeconds: Int(flows[slot].idleTimeoutSeconds))
@@ -428,6 +522,12 @@ extension Worker {
     mutating func end(_ slot: Int, _ ending: FlowEnding, at now: Instant) {
         let flow = flows[slot]
         assert(flow.phase != .free)
+        if flow.phase == .greeting { greetingCount -= 1 }
+        if flow.isSecure {
+            // Before the descriptors close, which the sessions use.
+            flows[slot].clientSession.free()
+            flows[slot].targetSession.free()
+        }
         switch ending {
         case .finished:
             flow.client.close()
@@ -436,16 +536,18 @@ extension Worker {
                 lingeringPorts.add(
                     target: flow.targetNumber, column: flow.sourceColumn, at: now, counters.ports)
             }
+        case .handshakeFailed:
+            flow.client.close()
         case .clientReset:
-            counters.add(1, .clientResets, target: flow.targetNumber, listener: flow.listener)
+            count(.clientResets, of: flow)
             flow.client.close()
             if flow.target.isOpen { flow.target.closeWithReset() }
         case .targetReset:
-            counters.add(1, .targetResets, target: flow.targetNumber, listener: flow.listener)
+            count(.targetResets, of: flow)
             flow.client.closeWithReset()
             flow.target.close()
         case .balancerReset:
-            counters.add(1, .balancerResets, target: flow.targetNumber, listener: flow.listener)
+            count(.balancerResets, of: flow)
             flow.client.closeWithReset()
             if flow.target.isOpen { flow.target.closeWithReset() }
         }
@@ -460,6 +562,11 @@ extension Worker {
         flowSlots.free(slot)
     }
 
+    private func count(_ counter: FlowCounter, of flow: TCPFlow) {
+        counters.add(1, counter, listener: flow.listener)
+        if flow.hasTarget { counters.add(1, counter, target: flow.targetNumber) }
+    }
+
     /// The flow no longer counts for its target.
     private func leaveTarget(_ slot: Int) {
         let flow = flows[slot]
@@ -468,7 +575,8 @@ extension Worker {
     }
 
     private mutating func release(_ lane: Lane) {
-        if lane.stashCellPlusOne > 0 { stash.free(cell: Int(lane.stashCellPlusOne - 1)) }
+        var lane = lane
+        emptyStash(&lane)
         guard let pipe = lane.pipe else { return }
         if lane.transfer.heldByteCount > 0 {
             // It still holds bytes of this flow, which no other may see.

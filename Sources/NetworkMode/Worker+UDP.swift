@@ -125,7 +125,7 @@ extension Worker {
             datagramFlows[slot].attemptCountMax = UInt8(
                 clamping: snapshot.groups[selection.groupIndex].connectAttemptCountMax)
             datagramFlows[slot].tried.insert(selection.target)
-            switch openDatagramSocket(for: slot, to: selection.endpoint) {
+            switch openDatagramSocket(for: slot, to: selection) {
             case .open(let socket, _):
                 let token = Token(kind: Kind.datagramFlow, generation: flow.generation, index: slot)
                 guard epoll.add(socket, for: .readable, token: token.rawValue) == nil else {
@@ -153,10 +153,10 @@ extension Worker {
     }
 
     /// A socket, for which another flow, unassured, gives way when descriptors are out.
-    private mutating func openDatagramSocket(for slot: Int, to endpoint: Endpoint) -> TargetSocket {
-        let socket = openTargetSocket(.udp, to: endpoint)
+    private mutating func openDatagramSocket(for slot: Int, to selection: Selection) -> TargetSocket {
+        let socket = openTargetSocket(.udp, to: selection)
         guard case .noDescriptor = socket, recycleOldest(sparing: slot) else { return socket }
-        return openTargetSocket(.udp, to: endpoint)
+        return openTargetSocket(.udp, to: selection)
     }
 
     /// The target answered with ICMP port unreachable: a sign of ill health, and another target for the flow.
@@ -170,13 +170,14 @@ extension Worker {
         }
         leaveDatagramTarget(slot)
         datagramFlows[slot].isAnswered = false
+        datagramFlows[slot].isCoalescing = false
         if !openTowardsNextTarget(slot) { endDatagramFlow(slot) }
     }
 
     // MARK: - From targets
 
     mutating func datagramFlowIsReady(_ slot: Int, _ readiness: Readiness, at now: Instant) {
-        if readiness.hasError, datagramFlows[slot].socket.takeError() != nil {
+        if readiness.hasError, let errno = datagramFlows[slot].socket.takeError(), errno != .messageTooLong {
             targetRefused(slot, at: now)
             return
         }
@@ -190,17 +191,25 @@ extension Worker {
             datagramFlows[slot].isAnswered = true
             datagramFlows[slot].lastActivityAt = now
             datagramFlows[slot].targetByteCount &+= UInt64(sent.byteCount)
+            if count > 1, !flow.isCoalescing { coalesce(slot) }
             counters.add(sent.byteCount, .targetBytesUDP, target: flow.target, listener: flow.listener)
             counters.add(sent.datagramCount, .targetDatagrams, target: flow.target, listener: flow.listener)
             if sent.droppedCount > 0 {
                 counters.add(
                     sent.droppedCount, .droppedDatagrams, target: flow.target, listener: flow.listener)
             }
-        case .failed(let errno) where !errno.isExhaustion:
+        case .failed(let errno) where !errno.isExhaustion && errno != .messageTooLong:
             targetRefused(slot, at: now)
         case .failed, .wouldBlock, .endOfStream:
             break
         }
+    }
+
+    /// Asks the kernel to join what the target sends, once it has sent several datagrams at a time: a flow of
+    /// one question never pays for the call.
+    private mutating func coalesce(_ slot: Int) {
+        datagramFlows[slot].isCoalescing = true
+        datagramFlows[slot].socket.set(.datagramCoalescing)
     }
 
     // MARK: - Sending
@@ -234,6 +243,9 @@ extension Worker {
             case .failed(.connectionRefused) where !hasRetried:
                 // The error of an earlier datagram, told now and thereby taken: this one was not sent.
                 result.isRefused = true
+                hasRetried = true
+            case .failed(.messageTooLong) where !hasRetried && batch.run(at: position).segmentByteCount == 0:
+                // As above, but news of a narrow path (RFC 1191), which the kernel now knows.
                 hasRetried = true
             case .failed(let errno)
             where batch.run(at: position).segmentByteCount > 0

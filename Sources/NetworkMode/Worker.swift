@@ -39,13 +39,17 @@ package struct Worker: ~Copyable {
     var flowTimers: TimerWheel
     var pipes = PipePool(idleCountMax: Limits.pooledPipeCountMax)
     var stash: Stash
-    let scratch = ByteRegion(byteCount: Limits.copyByteCountMax)
+    let scratch = ByteRegion(byteCount: Limits.encryptedByteCountMax)
     /// Flows whose budget ran out while they had work: they go on in the next turn.
     var runQueue: [Token] = []
     var runQueueInWork: [Token] = []
     var lingeringPorts: LingeringPorts
     /// Index of the source address that the last connection began with.
     var nextSource = 0
+    var portSteering: PortSteering
+    var tls = TLSRouting()
+    /// Flows whose client's handshake is under way.
+    var greetingCount = 0
     /// Kept open to be closed when descriptors run out: with it one queued connection can be taken and refused.
     var spareDescriptor = Descriptor.none
 
@@ -75,6 +79,8 @@ package struct Worker: ~Copyable {
         flowTimers = TimerWheel(entryCount: settings.tcpFlowCountMax, now: now)
         stash = Stash(cellCount: settings.tcpFlowCountMax * 2)
         lingeringPorts = LingeringPorts()
+        portSteering = PortSteering(
+            ports: settings.ephemeralPorts, worker: index, workerCount: census.workerCount)
         datagramFlows = MappedSlab(count: settings.udpFlowCountMax)
         datagramSlots = SlotAllocator(capacity: settings.udpFlowCountMax)
         datagramTable = FlowTable(capacity: settings.udpFlowCountMax)
@@ -123,7 +129,8 @@ extension Worker: TurnHandler {
 
     package mutating func take(_ message: WorkerMessage, at now: Instant) {
         switch message {
-        case .publish(let next, let change, let receipt):
+        case .publish(let next, let nextTLS, let change, let receipt):
+            if let nextTLS { tls = nextTLS }
             if let change { apply(change, routingNewFlowsBy: next, at: now) }
             snapshot = next
             counters.worker.set(next.version, row: 0, column: WorkerCounter.snapshotVersion.rawValue)
@@ -181,8 +188,13 @@ extension Worker {
     private mutating func evict(_ target: TargetNumber, _ eviction: FlowEviction, at now: Instant) {
         if case .all = eviction {
             for slot in 0..<flowSlots.scanBound
-            where flows[slot].phase != .free && flows[slot].targetNumber == target {
-                end(slot, .balancerReset, at: now)
+            where flows[slot].phase != .free && flows[slot].hasTarget && flows[slot].targetNumber == target {
+                if flows[slot].phase == .established {
+                    end(slot, .balancerReset, at: now)
+                } else {
+                    // Not a byte has passed yet: another target may take it.
+                    connectFailed(slot, at: now)
+                }
             }
         }
         for slot in 0..<datagramSlots.scanBound
@@ -192,10 +204,15 @@ extension Worker {
     }
 
     private func list(into collector: FlowCollector, at now: Instant) {
-        var records: [FlowRecord] = []
+        var progress = collector.progress(of: index)
         let room = collector.room
-        for slot in 0..<flowSlots.scanBound where flows[slot].phase != .free && records.count < room {
-            let flow = flows[slot]
+        var slotCount = collector.slotsPerMessage
+        var records: [FlowRecord] = []
+        while progress.nextFlowSlot < flowSlots.scanBound, slotCount > 0, records.count < room {
+            let flow = flows[progress.nextFlowSlot]
+            progress.nextFlowSlot += 1
+            slotCount -= 1
+            guard flow.phase != .free else { continue }
             let isHalfClosed = flow.up.transfer.isDone || flow.down.transfer.isDone
             records.append(
                 FlowRecord(
@@ -207,8 +224,11 @@ extension Worker {
                     clientBytes: flow.up.transfer.byteCount, targetBytes: flow.down.transfer.byteCount,
                     worker: index))
         }
-        for slot in 0..<datagramSlots.scanBound where datagramFlows[slot].isLive && records.count < room {
-            let flow = datagramFlows[slot]
+        while progress.nextDatagramSlot < datagramSlots.scanBound, slotCount > 0, records.count < room {
+            let flow = datagramFlows[progress.nextDatagramSlot]
+            progress.nextDatagramSlot += 1
+            slotCount -= 1
+            guard flow.isLive else { continue }
             records.append(
                 FlowRecord(
                     key: flow.key, listener: flow.listener, target: flow.target,
@@ -217,8 +237,11 @@ extension Worker {
                     idleNanoseconds: now.nanoseconds(since: flow.lastActivityAt),
                     clientBytes: flow.clientByteCount, targetBytes: flow.targetByteCount, worker: index))
         }
-        collector.add(
-            records, omittedCount: flowSlots.usedCount + datagramSlots.usedCount - records.count)
+        progress.liveCount = flowSlots.usedCount + datagramSlots.usedCount
+        progress.isDone =
+            progress.nextFlowSlot >= flowSlots.scanBound
+            && progress.nextDatagramSlot >= datagramSlots.scanBound
+        collector.add(records, of: index, progress)
     }
 
     private mutating func stop(at now: Instant) {

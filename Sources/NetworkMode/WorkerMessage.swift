@@ -6,10 +6,10 @@ import Reactor
 import Synchronization
 
 package enum WorkerMessage: Sendable {
-    /// Route by this snapshot from now on; with listeners, serve exactly these.
-    case publish(RoutingSnapshot, listeners: ListenerChange?, Receipt)
+    /// Route by this snapshot from now on; with contexts, begin TLS by these; with listeners, serve exactly these.
+    case publish(RoutingSnapshot, tls: TLSRouting?, listeners: ListenerChange?, Receipt)
     case evict(TargetNumber, FlowEviction, Receipt)
-    /// Add up to the collector's limit of live flows.
+    /// Add live flows to the collector, from as many slots as one turn may look at.
     case list(FlowCollector, Receipt)
     /// Take what is queued, then close the listeners; live flows go on.
     case drain(Receipt)
@@ -44,32 +44,56 @@ package struct ListenerChange: Sendable {
     }
 }
 
-/// Gathers live flows from several workers.
+/// Gathers live flows from several workers, a part of each worker's slots per message.
+///
+/// A worker that went through all its slots in one turn would hold up its traffic for as long.
 package final class FlowCollector: Sendable {
+    /// How far one worker has come.
+    struct Progress: Sendable {
+        var nextFlowSlot = 0
+        var nextDatagramSlot = 0
+        var liveCount = 0
+        var isDone = false
+    }
+
     private struct State {
         var flows: [FlowRecord] = []
-        var omittedCount = 0
+        var progress: [Progress]
     }
 
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     private let countMax: Int
+    let slotsPerMessage: Int
 
-    package init(countMax: Int) {
+    package init(
+        countMax: Int, workerCount: Int, slotsPerMessage: Int = Limits.slotsListedPerTurnMax
+    ) {
         self.countMax = countMax
+        self.slotsPerMessage = slotsPerMessage
+        state = Mutex(State(progress: [Progress](repeating: Progress(), count: workerCount)))
     }
 
-    func add(_ records: [FlowRecord], omittedCount: Int) {
+    func progress(of worker: Int) -> Progress { state.withLock { $0.progress[worker] } }
+
+    func add(_ records: [FlowRecord], of worker: Int, _ progress: Progress) {
         state.withLock { state in
-            let room = max(0, countMax - state.flows.count)
-            state.flows.append(contentsOf: records.prefix(room))
-            state.omittedCount += omittedCount + max(0, records.count - room)
+            state.flows.append(contentsOf: records.prefix(max(0, countMax - state.flows.count)))
+            state.progress[worker] = progress
         }
     }
 
     /// How many more records are worth making.
     var room: Int { state.withLock { max(0, countMax - $0.flows.count) } }
 
+    /// True when another message would bring nothing: all slots are seen, or no record is wanted any more.
+    package var isComplete: Bool {
+        state.withLock { state in state.flows.count >= countMax || state.progress.allSatisfy(\.isDone) }
+    }
+
     package var result: (flows: [FlowRecord], omittedCount: Int) {
-        state.withLock { ($0.flows, $0.omittedCount) }
+        state.withLock { state in
+            let liveCount = state.progress.reduce(0) { $0 + $1.liveCount }
+            return (state.flows, max(0, liveCount - state.flows.count))
+        }
     }
 }

@@ -13,6 +13,10 @@ package struct WorkerSettings: Sendable {
     package var clientCongestionControl: String?
     package var targetCongestionControl: String?
     package var udpIdleTimeoutSeconds: Int
+    package var ephemeralPorts = Machine.ephemeralPorts()
+    /// TLS handshakes with clients: how long one may take, and how many each worker has under way.
+    package var handshakeTimeoutSeconds = Limits.handshakeTimeoutSeconds
+    package var handshakeCountMax = Limits.handshakeCountMax
 
     package init(
         tcpFlowCountMax: Int = Limits.tcpFlowCountDefault, udpFlowCountMax: Int = Limits.udpFlowCountDefault,
@@ -56,6 +60,8 @@ package struct FlowCensus: Sendable {
     package init(workerCount: Int) {
         table = CounterTable(rowCount: workerCount, columnCount: 2)
     }
+
+    var workerCount: Int { table.rowCount }
 
     func change(_ transport: Transport, by amount: Int, worker: Int) {
         table.add(amount, row: worker, column: column(transport))

@@ -35,7 +35,6 @@ package final class Workers: Sendable {
     private let counters: [WorkerCounters]
     private let threads: [DataPlaneThread]
     private let state = Mutex(State())
-    private let ephemeralPortCount = Machine.ephemeralPortCount()
 
     /// Starts one worker thread per entry of `processors`, pinned to it.
     ///
@@ -136,8 +135,11 @@ package final class Workers: Sendable {
     // MARK: - Asking workers
 
     /// Hands the snapshot, and the listeners of a ticket, to every worker; completes when all route by it.
+    ///
+    /// - Parameter tls: The contexts for the snapshot's listeners and groups; nil keeps those of before.
     package func publish(
-        _ snapshot: RoutingSnapshot, ticket: UInt64?, onComplete: @escaping @Sendable () -> Void
+        _ snapshot: RoutingSnapshot, tls: TLSRouting? = nil, ticket: UInt64?,
+        onComplete: @escaping @Sendable () -> Void
     ) {
         let changes = state.withLock { state -> [ListenerChange?] in
             state.snapshot = snapshot
@@ -155,7 +157,7 @@ package final class Workers: Sendable {
         }
         let receipt = Receipt(count: count, onComplete: onComplete)
         for (mailbox, change) in zip(mailboxes, changes) {
-            mailbox.post(.publish(snapshot, listeners: change, receipt))
+            mailbox.post(.publish(snapshot, tls: tls, listeners: change, receipt))
         }
     }
 
@@ -165,6 +167,7 @@ package final class Workers: Sendable {
         postToAll(onComplete) { .evict(target, eviction, $0) }
     }
 
+    /// Adds a part of each worker's live flows; call again until the collector is complete.
     package func list(into collector: FlowCollector, onComplete: @escaping @Sendable () -> Void) {
         postToAll(onComplete) { .list(collector, $0) }
     }
@@ -214,7 +217,7 @@ package final class Workers: Sendable {
     /// One line per (source, target) that has taken more than half of its local ports, TIME_WAIT included.
     package var portWarnings: [String] {
         let snapshot = state.withLock { $0.snapshot }
-        let threshold = ephemeralPortCount * Limits.ephemeralPortUseWarningPercent / 100
+        let threshold = settings.ephemeralPorts.count * Limits.ephemeralPortUseWarningPercent / 100
         var warnings: [String] = []
         for (number, endpoint) in snapshot.endpoints.enumerated() {
             guard let endpoint else { continue }
@@ -226,7 +229,7 @@ package final class Workers: Sendable {
                 let source =
                     column == 0 ? "the default source address" : "\(snapshot.sourceAddresses[column - 1])"
                 warnings.append(
-                    "\(used) of \(ephemeralPortCount) local ports from \(source) to target \(endpoint) are in use "
+                    "\(used) of \(settings.ephemeralPorts.count) local ports from \(source) to target \(endpoint) are in use "
                         + "(TIME_WAIT included); connecting gets slow past half. Add addresses to source_addresses "
                         + "or widen net.ipv4.ip_local_port_range.")
             }

@@ -39,22 +39,57 @@ import Testing
         #expect(registry.calls == ["register web 10.0.0.1:0"])
     }
 
-    @Test func `after many wrong tokens a peer has to wait, the right one included`() async throws {
+    @Test func `after many wrong tokens only failures are refused, so that nobody locks the operator out`()
+        async throws
+    {
         try await withServer(token: "secret") { address in
-            // More than ten on a machine so busy that the first are forgotten before the tenth.
-            var statuses: [Int] = []
-            while statuses.last != 429, statuses.count < AdminLimits.authenticationFailureCountMax * 10 {
-                let answer = try await request(
-                    "GET", "/v1/status", at: address, headers: [("Authorization", "Bearer guess")])
-                statuses.append(answer.status)
+            func ask(_ token: String) async throws -> String {
+                try await RawConnection.exchange(
+                    "GET /v1/status HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(token)\r\n"
+                        + "Connection: close\r\n\r\n", at: address)
             }
-            #expect(statuses.count > AdminLimits.authenticationFailureCountMax)
-            #expect(statuses.dropLast().allSatisfy { $0 == 401 })
-            let answer = try await request(
-                "GET", "/v1/status", at: address, headers: [("Authorization", "Bearer secret")])
-            #expect(answer.status == 429)
-            #expect(answer.text.contains("Try again in"))
+            // More than ten on a machine so busy that the first are forgotten before the tenth.
+            var answers: [String] = []
+            while answers.last?.hasPrefix("HTTP/1.1 429 ") != true,
+                answers.count < AdminLimits.authenticationFailureCountMax * 10
+            {
+                answers.append(try await ask("guess"))
+            }
+            #expect(answers.count > AdminLimits.authenticationFailureCountMax)
+            #expect(answers.dropLast().allSatisfy { $0.hasPrefix("HTTP/1.1 401 ") })
+            let last = try #require(answers.last?.lowercased())
+            let wait = try #require(last.firstMatch(of: /retry-after: (\d+)\r\n/).flatMap { Int($0.1) })
+            #expect((1...AdminLimits.authenticationRefillSeconds).contains(wait))
+            #expect(last.contains("try again in"))
+            #expect(try await ask("secret").hasPrefix("HTTP/1.1 200 "))
+            #expect(try await ask("guess").hasPrefix("HTTP/1.1 429 "))
         }
+    }
+
+    /// Whoever has no token keeps no connection: each guess costs a handshake, and an idle crowd holds nothing.
+    @Test(arguments: ["", "Authorization: Bearer guess\r\n"])
+    func `a connection without the right token ends with the answer`(field: String) async throws {
+        try await withServer(token: "secret") { address in
+            // Returns when the server closes; the second request is never answered.
+            let answer = try await RawConnection.exchange(
+                "GET /v1/status HTTP/1.1\r\nHost: x\r\n\(field)\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+                at: address)
+            #expect(answer.hasPrefix("HTTP/1.1 401 "))
+            #expect(answer.lowercased().contains("connection: close\r\n"))
+            #expect(answer.matches(of: /HTTP\/1\.1/).count == 1)
+        }
+    }
+
+    @Test(
+        arguments: [
+            ("192.0.2.1", "192.0.2.1"), ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+            ("2001:db8:1:3::", "2001:db8:1:3::/64"), ("::1", "::1"),
+        ])
+    func `failures count for an address, or for the whole network that one client of IPv6 has`(
+        address: String, name: String
+    ) {
+        #expect(PeerName.of(address: address) == name)
     }
 
     @Test func `an address that others can reach is refused without a token`() async throws {
@@ -94,6 +129,15 @@ import Testing
         // When the first ones are forgotten there is room again.
         limiter.recordFailure(of: "late", atSeconds: 1_000)
         #expect(limiter.waitSeconds(for: "late", atSeconds: 1_000) == nil)
+    }
+
+    @Test(arguments: [
+        "", "s", "secre", "secrett", "Secret", "secret\u{0}", String(repeating: "secret", count: 9),
+    ])
+    func `a token that differs anywhere is wrong`(guess: String) {
+        let token = BearerToken("secret")
+        #expect(token.judge("Bearer \(guess)") != .granted)
+        #expect(token.judge("Bearer secret") == .granted)
     }
 
     @Test func `an empty token grants nothing`() {

@@ -1,8 +1,10 @@
-// Bodies that are too large, too deep, wrong, or not from here.
+// Requests that are too large, too deep, too slow, too many, odd, or not from here.
 
 import AdminModel
 import AdminServer
 import Foundation
+import NIOCore
+import NIOPosix
 import Testing
 
 @testable import weir
@@ -86,8 +88,123 @@ import Testing
             let field = "X: " + String(repeating: "x", count: AdminLimits.headerByteCountMax)
             let answer = try await RawConnection.exchange(
                 "GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\(field)\r\n\r\n", at: address)
-            #expect(answer.hasPrefix("HTTP/1.1 400 ") || answer.isEmpty)
+            #expect(answer.hasPrefix("HTTP/1.1 400 "))
             #expect(try await request("GET", "/healthz", at: address).status == 200)
+        }
+    }
+
+    @Test func `a body that does not come is answered after its deadline`() async throws {
+        var deadlines = AdminLimits.Deadlines()
+        deadlines.body = .milliseconds(100)
+        try await withServer(deadlines: deadlines) { address in
+            for declared in ["Content-Length: 100", "Transfer-Encoding: chunked"] {
+                let answer = try await RawConnection.exchange(
+                    "POST /v1/target-groups/web/targets HTTP/1.1\r\nHost: localhost\r\n"
+                        + "Content-Type: application/json\r\n\(declared)\r\n\r\n1", at: address)
+                #expect(answer.hasPrefix("HTTP/1.1 408 "))
+                #expect(answer.contains("RequestTimeout"))
+                #expect(answer.matches(of: /HTTP\/1\.1/).count == 1)
+            }
+        }
+    }
+
+    @Test func `a change that a worker holds up is answered in bounded time`() async throws {
+        var deadlines = AdminLimits.Deadlines()
+        deadlines.workSeconds = 1
+        try await withServer(deadlines: deadlines) { address in
+            for path in ["targets", "targets/deregister"] {
+                let answer = try await request(
+                    "POST", "/v1/target-groups/hanging/\(path)", at: address, headers: json,
+                    body: #"{"targets":[{"id":"10.0.0.1"}]}"#)
+                #expect(answer.status == 503)
+                #expect(try report(answer.text).message.contains("may still happen"))
+            }
+        }
+    }
+
+    /// More connections than there are places, none of which says a word, and then somebody who does.
+    @Test func `a crowd of silent connections locks nobody out`() async throws {
+        try await withServer { address in
+            guard case .tcp(let host, let port) = address else { return }
+            var crowd: [any Channel] = []
+            for _ in 0..<AdminLimits.connectionCountMax * 2 {
+                crowd.append(
+                    try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                        .connect(host: host, port: port).get())
+            }
+            #expect(try await request("GET", "/v1/status", at: address).status == 200)
+            // The eldest gave way.
+            try await crowd[0].closeFuture.get()
+            for channel in crowd { try? await channel.close() }
+        }
+    }
+
+    private static let host = "Host: localhost\r\n"
+    private static let close = "Connection: close\r\n"
+
+    @Test(arguments: [
+        // Two lengths, or a length and chunks: what one reader takes for a body another takes for a request.
+        (
+            "POST /v1/apply HTTP/1.1\r\n\(host)Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400
+        ),
+        ("POST /v1/apply HTTP/1.1\r\n\(host)Content-Length: 4\r\nContent-Length: 5\r\n\r\n12345", 400),
+        ("POST /v1/apply HTTP/1.1\r\n\(host)Content-Length: -1\r\n\r\n", 400),
+        ("POST /v1/apply HTTP/1.1\r\n\(host)Content-Length: 99999999999999999999\r\n\r\n", 400),
+        ("POST /v1/apply HTTP/1.1\r\n\(host)Transfer-Encoding: chunked\r\n\r\nx\r\n", 400),
+        ("POST /v1/apply HTTP/1.1\r\n\(host)Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 400),
+        ("GET /v1/status HTTP/1.1\r\n\(host)\(host)\(close)\r\n", 400),
+        ("GET /v1/status HTTP/1.1\r\nHost : localhost\r\n\r\n", 400),
+        ("GET /v1/status HTTP/1.1\r\n\(host)X: a\u{0}b\r\n\r\n", 400),
+        ("GET /v1/status HTTP/1.1\r\n\(host): empty\r\n\r\n", 400),
+        ("GET /v1/status HTTP/1.1\r\n\(host)no colon\r\n\r\n", 400),
+        ("GET /v1/status HTTP/3.7\r\n\(host)\r\n", 400),
+        ("GET /v1/sta tus HTTP/1.1\r\n\(host)\r\n", 400),
+        ("GET  HTTP/1.1\r\n\(host)\r\n", 400),
+        ("\u{16}\u{3}\u{1}\u{2}\u{0}", 400), ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        // Methods that nothing here has, known to HTTP or not.
+        ("TRACE /v1/status HTTP/1.1\r\n\(host)\(close)\r\n", 405),
+        ("PROPFIND /v1/status HTTP/1.1\r\n\(host)\(close)\r\n", 405),
+        ("DELETE /v1/apply HTTP/1.1\r\n\(host)\(close)\r\n", 405),
+        ("HEAD /v1/apply HTTP/1.1\r\n\(host)\(close)\r\n", 405),
+        ("CONNECT localhost:80 HTTP/1.1\r\n\(host)\(close)\r\n", 405),
+        ("OPTIONS * HTTP/1.1\r\n\(host)\(close)\r\n", 404),
+        ("BREW /v1/status HTTP/1.1\r\n\(host)\r\n", 400),
+        ("\(String(repeating: "X", count: 100)) / HTTP/1.1\r\n\(host)\r\n", 400),
+        // Addresses that do not spell what they seem to.
+        ("GET /v1/target-groups/%zz HTTP/1.1\r\n\(host)\(close)\r\n", 400),
+        ("GET /v1/target-groups/%C3 HTTP/1.1\r\n\(host)\(close)\r\n", 400),
+        ("GET /v1/target-groups/% HTTP/1.1\r\n\(host)\(close)\r\n", 400),
+        ("GET /v1/flows?limit=%f HTTP/1.1\r\n\(host)\(close)\r\n", 400),
+        ("GET /v1/flows?limit=%FF HTTP/1.1\r\n\(host)\(close)\r\n", 400),
+        ("GET /v1/flows?%zz HTTP/1.1\r\n\(host)\(close)\r\n", 400),
+        ("GET /v1/target-groups/../status HTTP/1.1\r\n\(host)\(close)\r\n", 404),
+        ("GET /v1/flows?limit=\(String(repeating: "9", count: 9_000)) HTTP/1.1\r\n\(host)\(close)\r\n", 400),
+        ("GET /v1/explain?\(String(repeating: "&", count: 9_000)) HTTP/1.1\r\n\(host)\(close)\r\n", 400),
+        ("GET /v1/status?\(String(repeating: "x", count: 20_000)) HTTP/1.1\r\n\(host)\r\n", 400),
+        ("GET /v1/status HTTP/1.1\r\n\(host)\(String(repeating: "X: y\r\n", count: 70))\r\n", 400),
+    ])
+    func `a request that is odd gets one clear refusal, and the next client an answer`(
+        bytes: String, status: Int
+    ) async throws {
+        try await withServer { address in
+            let answer = try await RawConnection.exchange(bytes, at: address)
+            #expect(answer.hasPrefix("HTTP/1.1 \(status) "), "\(answer.prefix(300))")
+            #expect(answer.matches(of: /HTTP\/1\.1 \d/).count == 1, "\(answer.prefix(300))")
+            if !bytes.hasPrefix("HEAD") {
+                let body = answer.split(separator: "\r\n\r\n", maxSplits: 1).last.map(String.init) ?? ""
+                #expect(try report(body).message.hasSuffix("."))
+            }
+            #expect(try await request("GET", "/healthz", at: address).status == 200)
+        }
+    }
+
+    @Test func `answers to earlier requests come before the refusal of a broken one`() async throws {
+        try await withServer { address in
+            let answer = try await RawConnection.exchange(
+                "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz\r\n\r\n", at: address)
+            #expect(answer.hasPrefix("HTTP/1.1 200 "))
+            #expect(answer.matches(of: /HTTP\/1\.1 400\b/).count == 1)
         }
     }
 }

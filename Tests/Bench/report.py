@@ -87,6 +87,12 @@ def p99(sample: Sample) -> float:
     return sample.p99_us
 
 
+def verdict(ratio: float, goal: float | None, *, is_least: bool = False) -> str:
+    if goal is None:
+        return ""
+    return "yes" if (ratio >= goal if is_least else ratio <= goal) else "**no**"
+
+
 def summary(workload: Workload, rounds: list[Round], subjects: list[str]) -> dict:
     """One workload's result, for the file and for --compare."""
     ratios = {subject: paired(rounds, subject, workload.cost) for subject in subjects}

@@ -109,7 +109,7 @@ final class WorkerRecorder: WorkerControl {
         }
     }
 
-    func flows(countMax: Int) async -> (flows: [FlowRecord], omittedCount: Int) {
+    func flows(countMax: Int) async -> (flows: [FlowRecord], omittedCount: Int)? {
         state.withLock { (Array($0.flows.prefix(countMax)), max(0, $0.flows.count - countMax)) }
     }
 

@@ -83,7 +83,7 @@ import Testing
                 idleNanoseconds: 0, clientBytes: 1, targetBytes: 2, worker: 1)
         ])
         _ = try await fixture.apply("state: memory", prune: true)
-        let flow = try #require(await fixture.registry.flows(countMax: 10).flows.first)
+        let flow = try #require(try await fixture.registry.flows(countMax: 10).flows.first)
         #expect(
             flow
                 == FlowDescription(

@@ -14,12 +14,9 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import network, servers, upgrades
+from harness import accounting, network, servers, upgrades
 from harness.ports import PortAllocator
-from harness.weir import Weir
-
-REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-BINARY = pathlib.Path(os.environ.get("WEIR_BINARY", REPOSITORY / ".build/debug/weir"))
+from harness.weir import BINARY, Weir
 
 
 def pytest_sessionstart(session):
@@ -83,6 +80,8 @@ def make_weir(request, directory):
             has_failed = getattr(request.node, "has_failed", False)
             if checks and not has_failed and weir.baseline_fd_count is not None:
                 weir.check_invariants()
+                if len(weirs) == 1:
+                    accounting.check_against_servers(weir, getattr(request.node, "servers", []))
                 assert weir.stop() == 0, "SIGTERM ends with status 0"
         except Exception as problem:
             problems.append(problem)
@@ -95,7 +94,7 @@ def make_weir(request, directory):
 @pytest.fixture
 def serve(request):
     """Keeps a server of any kind until the end of the test: `serve(TCPServer(greeting, "one"))`."""
-    running = []
+    running = request.node.servers = []
 
     def keep(server):
         running.append(server)

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import random
+import select
 import socket
 import subprocess
 import threading
@@ -294,6 +295,34 @@ def test_a_killed_target_loses_its_own_flows_and_no_others(edge, serve, director
 
 
 # Slow and many
+
+@pytest.mark.parametrize("piece", [1_000, 3_000])
+def test_small_pieces_to_a_reader_that_pauses_arrive_unchanged(make_weir, serve, port, piece):
+    """What a full target left over is sent later; what is received after that must not be taken from the same place."""
+    may_read, received = threading.Event(), []
+
+    def read_late(connection, server):
+        assert may_read.wait(20)
+        received.append(receive_all(connection))
+
+    server, entrance = serve(TCPServer(read_late)), port()
+    weir = make_weir(configuration([group("web", [server.target])], [listener(entrance, "web")]))
+    content = random.Random(1).randbytes(64 << 20)
+    sent = 0
+    with connect(entrance) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.setblocking(False)
+        # Until every buffer on the way is full.
+        while sent < len(content) and select.select([], [client], [], 0.3)[1]:
+            sent += client.send(content[sent:sent + piece])
+        assert sent < len(content)
+        may_read.set()
+        client.shutdown(socket.SHUT_WR)
+        eventually(lambda: received)
+    assert len(received[0]) == sent
+    assert hashlib.sha256(received[0]).digest() == hashlib.sha256(content[:sent]).digest()
+    weir.check_bytes(sent, 0)
+
 
 def test_a_slow_reader_stalls_the_sender_and_takes_no_memory(edge, serve):
     may_read = threading.Event()

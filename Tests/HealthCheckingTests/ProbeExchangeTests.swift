@@ -173,8 +173,15 @@ import Testing
 
     @Test func `what refuses a probe on the spot for an unknown reason is ours`() {
         expect(
+            [ProbeExchange.Event(Errno(97), isOpening: true)], of: HealthCheck(),
+            endsWith: .failure(
+                .balancerFault("Address family not supported by protocol (EAFNOSUPPORT)")))
+    }
+
+    @Test func `a blackhole route, which connect calls an invalid argument, is the way to the target`() {
+        expect(
             [ProbeExchange.Event(.invalidArgument, isOpening: true)], of: HealthCheck(),
-            endsWith: .failure(.balancerFault("Invalid argument (EINVAL)")))
+            endsWith: .failure(.unreachable("no usable route (EINVAL)")))
     }
 
     // MARK: Helpers

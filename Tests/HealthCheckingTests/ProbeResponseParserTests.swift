@@ -55,6 +55,18 @@ import Testing
         #expect(parser.statusCode == nil)
     }
 
+    /// 21,000 lines that continue one field: seconds when each of them copies what came before.
+    @Test func `a field in very many lines costs no more than its bytes`() {
+        var parser = ProbeResponseParser(keeping: ["X-State"])
+        parser.feed(Array("HTTP/1.1 200 OK\r\nX-State:\n".utf8)[...])
+        let piece = Array(" b\n\t\n".utf8)
+        let begun = ContinuousClock.now
+        for _ in 0..<13_000 { parser.feed(piece[...]) }
+        #expect(ContinuousClock.now - begun < .seconds(5))
+        parser.feed(Array("\n".utf8)[...])
+        #expect(parser.values(of: "x-state") == [String(repeating: "b ", count: 12_999) + "b"])
+    }
+
     @Test(arguments: UInt64(0)..<256)
     func `garbage never traps and never depends on how it was cut`(seed: UInt64) {
         var generator = SplitMix64(seed: seed)

@@ -109,24 +109,22 @@ import Testing
         ])
     }
 
-    /// A link-local address without its link: connect(2) refuses with EINVAL, or EAFNOSUPPORT without IPv6.
-    @Test func `a fault of ours is reported and counts against nobody`() throws {
+    /// A link-local address without its link: connect(2) refuses with EINVAL, as behind a blackhole route, and a
+    /// flow fares no better.
+    @Test func `a target to which no way leads becomes unhealthy`() throws {
         let lost = Endpoint(address: IPAddress(v6High: 0xFE80_0000_0000_0000, v6Low: 1), port: 80)
         var check = Self.tcp
         check.intervalSeconds = 1
+        check.unhealthyThresholdCount = 2
         let subject = try ProberUnderTest()
         subject.prober.update([target(1, lost, check)])
-        let reports = subject.waitForReports(3, of: 1)
+        let reports = subject.waitForReports(2, of: 1)
         subject.prober.stop()
-        #expect(reports.count == 3)
-        for report in reports {
-            guard case .failure(.balancerFault) = report.outcome else {
-                Issue.record("\(report.outcome)")
-                continue
-            }
-            #expect(report.verdict == .initial)
-            #expect(!report.isTransition)
-        }
+        #expect(
+            reports.map(\.outcome)
+                == Array(
+                    repeating: .failure(.unreachable("no usable route (EINVAL)")), count: 2))
+        #expect(reports.last?.verdict == .unhealthy(.unreachable("no usable route (EINVAL)")))
     }
 
     // MARK: Verdicts

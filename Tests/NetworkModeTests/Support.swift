@@ -77,6 +77,16 @@ final class TestSocket: @unchecked Sendable {
         return endpoint
     }
 
+    /// The other side's IPv4 port.
+    var peerPort: UInt16 {
+        var address = sockaddr_in()
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let result = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getpeername(fd, $0, &length) }
+        }
+        return result == 0 ? UInt16(bigEndian: address.sin_port) : 0
+    }
+
     @discardableResult
     func send(_ bytes: [UInt8]) -> Int {
         var sent = 0
@@ -213,8 +223,11 @@ final class TestBalancer {
         var sourceAddresses: [IPAddress] = []
     }
 
-    /// Routes every listener to these targets and waits until the workers do.
-    func route(to targets: [Endpoint], _ options: Options = Options()) throws {
+    /// Routes every listener to these targets and waits until the workers do. `beforeServing` runs when new
+    /// listeners queue connections that no worker takes yet.
+    func route(
+        to targets: [Endpoint], _ options: Options = Options(), beforeServing: () throws -> Void = {}
+    ) throws {
         version += 1
         let eligible = options.eligible ?? Array(targets.indices)
         let group = GroupRoute(
@@ -233,6 +246,7 @@ final class TestBalancer {
             version: version, seed: HashSeed(first: 1, second: 2), listeners: routes, groups: [group],
             endpoints: targets, sourceAddresses: options.sourceAddresses)
         let ticket = try workers.prepare(bindings)
+        try beforeServing()
         let isDone = Flag()
         workers.publish(snapshot, ticket: ticket) { isDone.raise() }
         #expect(eventually { isDone.isRaised })

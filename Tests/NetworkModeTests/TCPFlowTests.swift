@@ -163,6 +163,44 @@ import Testing
         #expect(eventually { balancer.isQuiet() })
     }
 
+    @Test func `small messages that pile up before a stalled reader arrive whole and in order`() throws {
+        let mayRead = Flag()
+        let received = Mutex<[UInt8]>([])
+        let isDone = Flag()
+        let server = try TestServer { connection in
+            _ = eventually { mayRead.isRaised }
+            let bytes = connection.receiveToEnd() ?? []
+            received.withLock { $0 = bytes }
+            isDone.raise()
+        }
+        let balancer = try TestBalancer()
+        let listener = try balancer.listen()
+        try balancer.route(to: [server.endpoint])
+        let client = try #require(TestSocket.connect(listener))
+        // Each message is read by itself, so that copying never turns to splicing, until the target's socket
+        // is full and Weir holds one back; the last ones wait in the client's socket.
+        var sent: [UInt8] = []
+        var isHeld = false
+        while !isHeld, sent.count < 64 << 20 {
+            let message = pattern(9_000, seed: UInt64(sent.count + 1))
+            client.send(message)
+            sent += message
+            let deadline = Instant.now.advanced(byMilliseconds: 300)
+            while balancer.total(.clientBytesTCP) < UInt64(sent.count), !isHeld {
+                isHeld = Instant.now >= deadline
+            }
+        }
+        #expect(isHeld)
+        let last = pattern(5_000, seed: 7)
+        client.send(last)
+        sent += last
+        mayRead.raise()
+        client.finishWriting()
+        #expect(eventually { isDone.isRaised })
+        let isWhole = received.withLock { $0 == sent }
+        #expect(isWhole)
+    }
+
     @Test func `connections beyond the flow limit are shed and the live ones stay`() throws {
         let server = try TestServer.echo()
         var settings = TestBalancer.smallSettings

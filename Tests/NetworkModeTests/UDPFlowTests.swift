@@ -165,4 +165,37 @@ final class DatagramEcho: Sendable {
         live.send([4])
         #expect(live.receive() == [4])
     }
+
+    /// Each message looks at a bounded part of the slots, so that no list holds up a turn.
+    @Test(arguments: [10_000, 300, 0])
+    func `a list of flows is made of parts and counts what it leaves out`(countMax: Int) throws {
+        _ = Machine.raiseDescriptorLimit(to: 4_096)
+        let server = try DatagramEcho()
+        let balancer = try TestBalancer(workerCount: 2)
+        let listener = try balancer.listen("127.0.0.1", .udp)
+        try balancer.route(to: [server.endpoint])
+        let flowCount = 700
+        let clients = try (0..<flowCount).map { _ in try #require(TestSocket.connect(listener, .udp)) }
+        for client in clients {
+            client.send([1])
+            #expect(client.receive() == [1])
+        }
+        let part = 32
+        let collector = FlowCollector(countMax: countMax, workerCount: 2, slotsPerMessage: part)
+        var messageCount = 0
+        while messageCount == 0 || !collector.isComplete {
+            let before = collector.result.flows.count
+            let isDone = Flag()
+            balancer.workers.list(into: collector) { isDone.raise() }
+            #expect(eventually { isDone.isRaised })
+            #expect(collector.result.flows.count - before <= 2 * part)
+            messageCount += 1
+        }
+        let (flows, omittedCount) = collector.result
+        #expect(flows.count == min(countMax, flowCount))
+        #expect(omittedCount == flowCount - flows.count)
+        #expect(Set(flows.map(\.key)).count == flows.count)
+        // No more messages than the fuller worker's slots need.
+        #expect(messageCount <= flowCount / part + 1)
+    }
 }

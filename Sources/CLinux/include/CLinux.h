@@ -23,6 +23,8 @@ struct weir_endpoint {
 
 enum weir_option {
     WEIR_OPTION_TCP_NODELAY,
+    WEIR_OPTION_TCP_QUICKACK,
+    WEIR_OPTION_LOCAL_PORT_RANGE,
     WEIR_OPTION_KEEPALIVE,
     WEIR_OPTION_TCP_KEEPIDLE,
     WEIR_OPTION_TCP_KEEPINTVL,
@@ -62,6 +64,10 @@ int weir_close_with_reset(int fd);
 long weir_receive(int fd, void *buffer, size_t count);
 /// send(2) without SIGPIPE.
 long weir_send(int fd, const void *buffer, size_t count);
+/// The same when more follows at once, so that the kernel may wait to fill a segment (MSG_MORE).
+long weir_send_more(int fd, const void *buffer, size_t count);
+/// Puts a protocol of the kernel's on top of a TCP connection; see tcp(7), TCP_ULP.
+int weir_set_upper_protocol(int fd, const char *name);
 long weir_read(int fd, void *buffer, size_t count);
 long weir_write(int fd, const void *buffer, size_t count);
 

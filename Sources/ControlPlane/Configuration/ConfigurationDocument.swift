@@ -61,7 +61,7 @@ enum ConfigurationDocument {
             if let alias = names(after: UInt8(ascii: "*"), in: text).first(where: { known.contains($0.name) })
             {
                 let position = Self.position(of: alias.offset, in: text)
-                let name = String(decoding: alias.name, as: UTF8.self)
+                let name = ConfigurationReader.shortened(String(decoding: alias.name, as: UTF8.self))
                 return Unsupported(
                     line: position.line, column: position.column,
                     message: "\"*\(name)\" is a YAML alias, which Weir does not read: a few of them can "
@@ -146,7 +146,8 @@ enum ConfigurationDocument {
                 "not valid YAML: \(whole). Check the indentation, colons and quotes at column "
                     + "\(mark.column).")
         case .duplicatedKeysInMapping(let keys, let context):
-            let names = keys.map { "\"\($0)\"" }.joined(separator: ", ")
+            let names = keys.prefix(3).map { "\"\(ConfigurationReader.shortened($0))\"" }
+                .joined(separator: ", ")
             return problem(
                 context.mark.line, context.mark.column,
                 "the key \(names) stands twice in one mapping, "

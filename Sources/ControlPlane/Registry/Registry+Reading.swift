@@ -1,4 +1,5 @@
-// What the admin API reads. Nothing here waits for a change: readers see what was true last.
+// What the admin API reads. Nothing here waits for a change: readers see what was true last. Only the list of
+// flows asks the workers.
 
 import AdminModel
 import Balancing
@@ -45,8 +46,14 @@ extension Registry {
         return describe(group, allCounters())
     }
 
-    package func flows(countMax: Int) async -> FlowsResponse {
-        let (records, omittedCount) = await workers.flows(countMax: max(0, countMax))
+    /// Throws `unavailable` when the workers do not say what they have in time.
+    package func flows(countMax: Int) async throws(ControlError) -> FlowsResponse {
+        guard let (records, omittedCount) = await workers.flows(countMax: max(0, countMax)) else {
+            throw ControlError(
+                kind: .unavailable, code: "ServiceUnavailable",
+                message: "the workers are too busy to list their flows. Try again, or read the counters of "
+                    + "\"weir status\".")
+        }
         var listeners: [ListenerNumber: ListenerID] = [:]
         for entry in state.retiredListeners + state.listeners.values { listeners[entry.number] = entry.id }
         var targets: [TargetNumber: (group: String, id: TargetID)] = [:]

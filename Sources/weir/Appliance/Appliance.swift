@@ -88,6 +88,15 @@ struct Appliance: Sendable {
                 message:
                     "admin.token_file \(path) cannot be read or is empty. Put the token in its first line.")
         }
+        guard token.utf8.count >= AdminLimits.tokenByteCountMin,
+            token.utf8.allSatisfy({ (0x21...0x7E).contains($0) })
+        else {
+            throw CommandFailure(
+                message:
+                    "admin.token_file \(path): the token must be at least \(AdminLimits.tokenByteCountMin) "
+                    + "visible ASCII characters without spaces, or it could be guessed. "
+                    + "Make one with: openssl rand -hex 32")
+        }
         return token
     }
 
@@ -371,7 +380,7 @@ struct Appliance: Sendable {
             .trimmingCharacters(in: .whitespacesAndNewlines)
         if let reuse, reuse != "1" {
             logger.info(
-                "net.ipv4.tcp_tw_reuse is \(reuse): each target takes at most about \(Machine.ephemeralPortCount() / 60) short connections a second from one source address; 1 lifts that"
+                "net.ipv4.tcp_tw_reuse is \(reuse): each target takes at most about \(Machine.ephemeralPorts().count / 60) short connections a second from one source address; 1 lifts that"
             )
         }
     }

@@ -11,6 +11,9 @@ import Synchronization
 final class WorkerControlAdapter: WorkerControl {
     private let workers: Workers
     private let startWarnings: [String]
+    private let listings = ListingTurn()
+
+    private static let listingTimeout = Duration.seconds(5)
 
     /// - Parameter startWarnings: What was found at start and stays true, such as lowered flow limits.
     init(workers: Workers, startWarnings: [String]) {
@@ -59,11 +62,18 @@ final class WorkerControlAdapter: WorkerControl {
         return report
     }
 
-    func flows(countMax: Int) async -> (flows: [FlowRecord], omittedCount: Int) {
-        let collector = FlowCollector(countMax: countMax)
-        await withCheckedContinuation { continuation in
-            workers.list(into: collector) { continuation.resume() }
-        }
+    func flows(countMax: Int) async -> (flows: [FlowRecord], omittedCount: Int)? {
+        // One list at a time: each costs every worker a little of each turn.
+        guard await listings.take() else { return nil }
+        defer { listings.giveBack() }
+        let collector = FlowCollector(countMax: countMax, workerCount: workers.count)
+        let deadline = ContinuousClock.now + Self.listingTimeout
+        repeat {
+            let isAnswered = await Deadline.wait(until: deadline) { onComplete in
+                workers.list(into: collector, onComplete: onComplete)
+            }
+            guard isAnswered else { return nil }
+        } while !collector.isComplete
         return collector.result
     }
 
@@ -103,5 +113,69 @@ final class ProbeControlAdapter: ProbeControl {
     func stop() {
         prober.stop()
         continuation.finish()
+    }
+}
+
+/// The turn to list flows.
+private final class ListingTurn: Sendable {
+    private struct State {
+        var isTaken = false
+        var waiting: [CheckedContinuation<Bool, Never>] = []
+    }
+
+    private static let waitingCountMax = 32
+    private let state = Mutex(State())
+
+    /// Waits for the turn; false when too many wait already.
+    func take() async -> Bool {
+        await withCheckedContinuation { continuation in
+            let isTaken: Bool? = state.withLock { state in
+                guard state.isTaken else {
+                    state.isTaken = true
+                    return true
+                }
+                guard state.waiting.count < Self.waitingCountMax else { return false }
+                state.waiting.append(continuation)
+                return nil
+            }
+            if let isTaken { continuation.resume(returning: isTaken) }
+        }
+    }
+
+    /// Hands the turn to whoever waits longest.
+    func giveBack() {
+        let next = state.withLock { state -> CheckedContinuation<Bool, Never>? in
+            guard !state.waiting.isEmpty else {
+                state.isTaken = false
+                return nil
+            }
+            return state.waiting.removeFirst()
+        }
+        next?.resume(returning: true)
+    }
+}
+
+private enum Deadline {
+    /// Waits until `begin`'s completion is called; false when that does not happen in time.
+    static func wait(
+        until deadline: ContinuousClock.Instant, _ begin: (@escaping @Sendable () -> Void) -> Void
+    ) async -> Bool {
+        let (completions, continuation) = AsyncStream.makeStream(of: Void.self)
+        begin {
+            continuation.yield()
+            continuation.finish()
+        }
+        return await withTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                for await _ in completions { return true }
+                return false
+            }
+            group.addTask {
+                try? await Task.sleep(until: deadline)
+                return false
+            }
+            defer { group.cancelAll() }
+            return await group.next() ?? false
+        }
     }
 }

@@ -43,7 +43,7 @@ final class StubRegistry: RegistryAccess {
         return found
     }
 
-    func flows(countMax: Int) async -> FlowsResponse {
+    func flows(countMax: Int) async throws(ControlError) -> FlowsResponse {
         let flows = Sample.flows
         return FlowsResponse(
             flows: Array(flows.prefix(countMax)), omittedCount: max(flows.count - countMax, 0))
@@ -57,12 +57,12 @@ final class StubRegistry: RegistryAccess {
     }
 
     func register(_ request: TargetsRequest, in group: String) async throws(ControlError) -> TargetsResponse {
-        try change("register", request, in: group)
+        try await change("register", request, in: group)
     }
 
     func deregister(_ request: TargetsRequest, in group: String) async throws(ControlError) -> TargetsResponse
     {
-        try change("deregister", request, in: group)
+        try await change("deregister", request, in: group)
     }
 
     func apply(_ request: ApplyRequest) async throws(ControlError) -> ApplyResponse {
@@ -73,7 +73,7 @@ final class StubRegistry: RegistryAccess {
 
     private func change(
         _ verb: String, _ request: TargetsRequest, in group: String
-    ) throws(ControlError) -> TargetsResponse {
+    ) async throws(ControlError) -> TargetsResponse {
         switch group {
         case "missing":
             throw ControlError(
@@ -82,6 +82,10 @@ final class StubRegistry: RegistryAccess {
             throw ControlError(
                 kind: .invalid, code: "InvalidTarget", message: "two targets are wrong.",
                 details: ["one", "two"])
+        case "hanging":
+            // Longer than any test waits, as a worker that has stopped taking messages would.
+            try? await Task.sleep(for: .seconds(600))
+            throw ControlError(kind: .failed, code: "InternalFailure", message: "it came back.")
         case "conflict":
             throw ControlError(kind: .conflict, code: "ResourceInUse", message: "in use.")
         case "failed":

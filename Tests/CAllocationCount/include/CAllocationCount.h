@@ -8,3 +8,7 @@
 void allocation_count_take_part(bool takes_part);
 /// How many allocations the participating threads have made.
 uint64_t allocation_count(void);
+/// How many allocations the calling thread has made while it took part.
+uint64_t allocation_own_count(void);
+/// How many bytes the calling thread has allocated more than freed while it took part.
+int64_t allocation_live_byte_count(void);

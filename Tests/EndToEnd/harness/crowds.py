@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+from .accounting import Account, TallyBook
 from .clients import connect, udp_client
 from .servers import TIMEOUT, receive_exactly
 
@@ -26,6 +27,8 @@ class CrowdServer:
         self._greeting = greeting
         self._pending_max = pending_max
         self._pending = {}
+        self._accounts = {}
+        self._book = TallyBook()
         self._ended = set()
         self._is_done = False
         self._listener = socket.socket(family, socket.SOCK_STREAM)
@@ -54,7 +57,8 @@ class CrowdServer:
                     self._accept()
                     continue
                 try:
-                    self._move(key.fileobj, events)
+                    with self._accounts[key.fileobj].noting_resets():
+                        self._move(key.fileobj, events)
                 except OSError:
                     self._close(key.fileobj)
 
@@ -65,6 +69,8 @@ class CrowdServer:
                 self.accepted_count += 1
                 connection.setblocking(False)
                 self._pending[connection] = bytearray(self._greeting)
+                self._accounts[connection] = Account()
+                self._book.open(self._accounts[connection])
                 self._selector.register(connection, selectors.EVENT_READ)
                 if self._greeting:
                     with contextlib.suppress(OSError):
@@ -75,6 +81,7 @@ class CrowdServer:
         if events & selectors.EVENT_READ and len(pending) <= self._pending_max:
             data = connection.recv(1 << 16)
             self.received_bytes += len(data)
+            self._accounts[connection].note_received(data)
             pending += data
             if not data:
                 self._ended.add(connection)
@@ -86,6 +93,7 @@ class CrowdServer:
             with contextlib.suppress(BlockingIOError):
                 count = connection.send(pending)
                 self.sent_bytes += count
+                self._accounts[connection].sent += count
                 del pending[:count]
         if connection in self._ended and not pending:
             self._close(connection)
@@ -95,8 +103,12 @@ class CrowdServer:
             wanted |= selectors.EVENT_READ
         self._selector.modify(connection, wanted)
 
+    def tally(self):
+        return self._book.total()
+
     def _close(self, connection):
         self._pending.pop(connection, None)
+        self._book.close(self._accounts.pop(connection, None))
         self._ended.discard(connection)
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(connection)

@@ -147,8 +147,13 @@ def why_not():
         namespace = Namespace("probe")
     except (RuntimeError, OSError) as error:
         return f"no network namespace can be made: {error}"
-    namespace.delete()
-    return None
+    try:
+        with namespace.rules("tcp dport 9 drop"):
+            return None
+    except (RuntimeError, OSError) as error:
+        return f"no nftables in a network namespace: {error}"
+    finally:
+        namespace.delete()
 
 
 def delete_leftovers():

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import threading
 
+from .accounting import CountedSocket, Tally, TallyBook
 from .waiting import eventually
 
 TIMEOUT = 20
+SO_MEMINFO = 55
 
 
 def reset(connection):
@@ -63,6 +65,7 @@ class TCPServer:
         self.accepted = []
         self.failures = []
         self.notes = []
+        self._book = TallyBook()
         self._connections = set()
         self._lock = threading.Lock()
         self._socket = socket.socket(family, socket.SOCK_STREAM)
@@ -77,12 +80,18 @@ class TCPServer:
     def target(self):
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
+    def tally(self):
+        """What it saw; see harness/accounting.py."""
+        return self._book.total()
+
     def _accept(self):
         while True:
             try:
                 connection, peer = self._socket.accept()
             except OSError:
                 return
+            connection = CountedSocket(connection)
+            self._book.open(connection.account)
             connection.settimeout(TIMEOUT)
             with self._lock:
                 self.accepted.append(peer)
@@ -101,6 +110,7 @@ class TCPServer:
             with self._lock:
                 self._connections.discard(connection)
             connection.close()
+            self._book.close(connection.account)
 
     def stop_listening(self):
         with contextlib.suppress(OSError):
@@ -177,6 +187,7 @@ class UDPServer:
         self.name = name
         self.handler = handler or (lambda data, peer, server: data)
         self.received = []
+        self._bytes_received = self._bytes_sent = self._lost_count = 0
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         self._socket.bind((address, port))
@@ -199,11 +210,23 @@ class UDPServer:
             if data == b"\0stop":
                 return
             self.received.append((data, peer))
+            self._bytes_received += len(data)
             answer = self.handler(data, peer, self)
             for part in answer if isinstance(answer, list) else [answer]:
                 if part is not None:
+                    # Before it is sent: Weir may have counted it when the call returns.
+                    self._bytes_sent += len(part)
                     with contextlib.suppress(OSError):
                         self._socket.sendto(part, peer)
+
+    def tally(self):
+        if self._socket.fileno() >= 0:
+            memory = self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
+            # The last of nine numbers counts drops; see SK_MEMINFO_DROPS in linux/sock_diag.h.
+            self._lost_count = struct.unpack("9I", memory)[8]
+        return Tally(
+            datagram_bytes_received=self._bytes_received, datagram_bytes_sent=self._bytes_sent,
+            datagrams_lost=self._lost_count)
 
     def stop(self):
         if self._socket.fileno() < 0:
@@ -211,6 +234,7 @@ class UDPServer:
         # From its own socket: in its network namespace it may be out of everybody else's reach.
         self._socket.sendto(b"\0stop", (self.address, self.port))
         self._thread.join(5)
+        self.tally()
         self._socket.close()
 
 

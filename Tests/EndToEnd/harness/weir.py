@@ -4,6 +4,7 @@ import copy
 import http.client
 import json
 import os
+import pathlib
 import resource
 import signal
 import socket
@@ -11,8 +12,12 @@ import subprocess
 
 import yaml
 
+from .accounting import check_own
 from .upgrades import AdoptedProcess
 from .waiting import eventually
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
+BINARY = pathlib.Path(os.environ.get("WEIR_BINARY", REPOSITORY / ".build/debug/weir"))
 
 # A network namespace with nothing but loopback: no route leads anywhere, and every port is free.
 ALONE = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
@@ -85,6 +90,10 @@ class Weir:
         self.former = []
         # True once listeners may have come and gone.
         self.has_changed = False
+        # True once targets may have left and taken their counts along.
+        self.has_lost_targets = False
+        self.start_count = 0
+        self.is_in_namespace = False
         # Known while the process is expected to run.
         self.baseline_fd_count = None
         self.write(config)
@@ -109,6 +118,8 @@ class Weir:
 
     def launch(self, *arguments, prefix=(), pass_fds=()):
         """Starts the process, behind the words of `prefix`, without waiting for it to serve."""
+        self.start_count += 1
+        self.is_in_namespace |= bool(prefix)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [*prefix, self.binary, "run", "--config", self.config_path, *arguments],
@@ -154,6 +165,7 @@ class Weir:
 
     def follow(self, pid):
         """Another process serves."""
+        self.start_count += 1
         self.former.append(self.process)
         self.process = AdoptedProcess(pid)
         eventually(self._is_serving, message="the new process serves /healthz")
@@ -182,6 +194,7 @@ class Weir:
 
     def cli(self, *arguments, check=True, timeout=30, admin=None):
         """Runs a command against this appliance; with `check` it must succeed."""
+        self.has_lost_targets |= not {"deregister", "apply", "modify", "delete"}.isdisjoint(map(str, arguments))
         environment = {**os.environ, "WEIR_ADMIN": admin or self.admin, "NO_COLOR": "1"}
         result = subprocess.run(
             [self.binary, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -195,6 +208,7 @@ class Weir:
         return json.loads(self.cli(*arguments, "--output", "json").stdout)
 
     def request(self, method, path, body=None):
+        self.has_lost_targets |= method == "DELETE" or "deregister" in path or "apply" in path
         connection = UnixHTTPConnection(self.socket_path)
         try:
             payload = None if body is None else json.dumps(body)
@@ -273,6 +287,7 @@ class Weir:
         eventually(lambda: self.active_tcp_count() == 0, message="every TCP flow has ended")
         eventually(self._descriptors_are_back, message="descriptors are back at the baseline")
         self._check_accounting()
+        check_own(self)
 
     def _descriptors_are_back(self):
         """UDP flows live on until they are idle, and pipes stay in their pool."""

@@ -1,0 +1,103 @@
+// The registry with an end to all waiting: a request is answered in bounded time, whatever a worker does.
+//
+// Changes wait for every worker, and for each other. When that takes too long the client is told so, while the
+// change goes on: taking back what some workers already route by would be worse than a late confirmation.
+
+import AdminModel
+import ControlPlane
+
+struct BoundedRegistry<Access: RegistryAccess>: RegistryAccess {
+    private let registry: Access
+    private let seconds: Int
+
+    init(_ registry: Access, seconds: Int) {
+        self.registry = registry
+        self.seconds = seconds
+    }
+
+    // What these read is in the registry: none of them waits for a change or a worker.
+
+    func status() async -> StatusReport { await registry.status() }
+    func loadBalancers() async -> [LoadBalancerDescription] { await registry.loadBalancers() }
+    func targetGroups() async -> [TargetGroupDescription] { await registry.targetGroups() }
+
+    func loadBalancer(named name: String) async throws(ControlError) -> LoadBalancerDescription {
+        try await registry.loadBalancer(named: name)
+    }
+
+    func listener(_ id: String) async throws(ControlError) -> ListenerDescription {
+        try await registry.listener(id)
+    }
+
+    func targetGroup(named name: String) async throws(ControlError) -> TargetGroupDescription {
+        try await registry.targetGroup(named: name)
+    }
+
+    func explain(listener: String, client: String) async throws(ControlError) -> ExplainResponse {
+        try await registry.explain(listener: listener, client: client)
+    }
+
+    // These wait for workers.
+
+    func flows(countMax: Int) async throws(ControlError) -> FlowsResponse {
+        try await bounded("The list of flows did not come within \(seconds) s. Try again.") {
+            [registry] () async throws(ControlError) in try await registry.flows(countMax: countMax)
+        }
+    }
+
+    func register(_ request: TargetsRequest, in group: String) async throws(ControlError) -> TargetsResponse {
+        try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
+            try await registry.register(request, in: group)
+        }
+    }
+
+    func deregister(_ request: TargetsRequest, in group: String) async throws(ControlError) -> TargetsResponse
+    {
+        try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
+            try await registry.deregister(request, in: group)
+        }
+    }
+
+    func apply(_ request: ApplyRequest) async throws(ControlError) -> ApplyResponse {
+        try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
+            try await registry.apply(request)
+        }
+    }
+
+    private var changeIsLate: String {
+        "The change is not confirmed after \(seconds) s and may still happen: an earlier change or a worker "
+            + "holds it up. Look at weir status before asking again."
+    }
+
+    private func bounded<Answer: Sendable>(
+        _ message: String, _ work: @escaping @Sendable () async throws(ControlError) -> Answer
+    ) async throws(ControlError) -> Answer {
+        let (answers, continuation) = AsyncStream.makeStream(of: Result<Answer, ControlError>.self)
+        // Not a child of this task, which could not end before it.
+        Task {
+            do throws(ControlError) {
+                continuation.yield(.success(try await work()))
+            } catch {
+                continuation.yield(.failure(error))
+            }
+            continuation.finish()
+        }
+        let seconds = seconds
+        let first = await withTaskGroup(of: Result<Answer, ControlError>?.self) { group in
+            group.addTask {
+                for await answer in answers { return answer }
+                return nil
+            }
+            group.addTask {
+                try? await Task.sleep(for: .seconds(seconds))
+                return nil
+            }
+            defer { group.cancelAll() }
+            return await group.next() ?? nil
+        }
+        guard let first else {
+            throw ControlError(kind: .unavailable, code: "ServiceUnavailable", message: message)
+        }
+        return try first.get()
+    }
+}

@@ -1,0 +1,137 @@
+// TLS in the life of a TCP flow: the client's handshake before a target is chosen, the target's after its
+// connection stands, and the bytes in between.
+//
+// A session reads ahead, so what its socket is ready for says little about what it can do: any event lets both
+// directions try, and the session's own word (want read, want write) is the only one that stops them.
+
+import Balancing
+import LinuxIO
+import TLSTermination
+
+/// The contexts that go with a snapshot. New ones never touch live sessions.
+package struct TLSRouting: Sendable {
+    /// Indexed by `ListenerNumber`; nil, or beyond the end, where clients speak plainly.
+    private let servers: [ServerContext?]
+    /// Indexed like the snapshot's groups; nil, or beyond the end, where targets are spoken to plainly.
+    private let clients: [ClientContext?]
+
+    package init(servers: [ServerContext?] = [], clients: [ClientContext?] = []) {
+        self.servers = servers
+        self.clients = clients
+    }
+
+    func serverContext(of listener: ListenerNumber) -> ServerContext? {
+        let number = Int(listener.rawValue)
+        return number < servers.count ? servers[number] : nil
+    }
+
+    func clientContext(of groupIndex: Int) -> ClientContext? {
+        groupIndex < clients.count ? clients[groupIndex] : nil
+    }
+}
+
+extension Worker {
+    // MARK: - The client's handshake
+
+    /// Begins the handshake of a new flow, or sheds it when as many as allowed are under way.
+    mutating func greet(_ slot: Int, _ context: ServerContext, at now: Instant) {
+        let flow = flows[slot]
+        let hasRoom = greetingCount < settings.handshakeCountMax
+        guard hasRoom, let session = context.makeSession(on: flow.client) else {
+            flows[slot].phase = .free
+            flowSlots.free(slot)
+            flow.client.closeWithReset()
+            counters.add(1, hasRoom ? .shedDescriptors : .shedHandshakes)
+            counters.add(1, .rejectedFlows, listener: flow.listener)
+            return
+        }
+        flows[slot].clientSession = session
+        flows[slot].phase = .greeting
+        flows[slot].up.transfer.neverSplice()
+        flows[slot].down.transfer.neverSplice()
+        greetingCount += 1
+        flowTimers.set(slot, to: now.advanced(bySeconds: settings.handshakeTimeoutSeconds))
+        // The first event comes at once if the client's hello is there.
+        _ = enroll(slot, at: now)
+    }
+
+    /// A step of the handshake; once done, the flow goes to a target with the bytes that came behind it.
+    mutating func goOnGreeting(_ slot: Int, at now: Instant) {
+        switch flows[slot].clientSession.handshake() {
+        case .wantRead, .wantWrite:
+            return
+        case .failed:
+            greetingFailed(slot, at: now)
+        case .done:
+            greetingCount -= 1
+            flows[slot].phase = .connecting
+            if let ending = pump(slot, isUp: true, at: now) {
+                end(slot, ending, at: now)
+            } else if !connectNext(slot, at: now) {
+                counters.add(1, .rejectedFlows, listener: flows[slot].listener)
+                end(slot, .balancerReset, at: now)
+            }
+        }
+    }
+
+    mutating func greetingFailed(_ slot: Int, at now: Instant) {
+        counters.add(1, .clientHandshakeFailures, listener: flows[slot].listener)
+        end(slot, .handshakeFailed, at: now)
+    }
+
+    // MARK: - The target's handshake
+
+    /// A step of the handshake with the target, within the time that its connection may take.
+    mutating func secure(_ slot: Int, at now: Instant) {
+        switch flows[slot].targetSession.handshake() {
+        case .wantRead, .wantWrite:
+            return
+        case .failed:
+            counters.add(
+                1, .targetHandshakeFailures, target: flows[slot].targetNumber, listener: flows[slot].listener)
+            connectFailed(slot, at: now)
+        case .done:
+            establish(slot, at: now)
+        }
+    }
+
+    // MARK: - Bytes
+
+    /// One read of the source's session into scratch memory.
+    mutating func decrypt(_ slot: Int, isUp: Bool, byteCountMax: Int) -> TLSTransfer {
+        isUp
+            ? flows[slot].clientSession.read(into: scratch, byteCountMax: byteCountMax)
+            : flows[slot].targetSession.read(into: scratch, byteCountMax: byteCountMax)
+    }
+
+    /// Sends held bytes through the sink's session, from wherever they are.
+    mutating func encrypt(_ slot: Int, _ lane: Lane, _ scratchOffset: Int, isUp: Bool) -> IOOutcome {
+        let heldCount = Int(lane.transfer.heldByteCount)
+        var session = isUp ? flows[slot].targetSession : flows[slot].clientSession
+        let outcome =
+            lane.stashCellPlusOne > 0
+            ? stash.write(
+                cell: Int(lane.stashCellPlusOne - 1), offset: Int(lane.stashOffset), byteCount: heldCount,
+                through: &session)
+            : session.write(from: scratch, at: scratchOffset, byteCount: heldCount)
+        if isUp { flows[slot].targetSession = session } else { flows[slot].clientSession = session }
+        switch outcome {
+        case .moved(let count) where count > 0: return .moved(count)
+        case .moved, .wantRead, .wantWrite, .endOfStream: return .wouldBlock
+        case .failed(.connection(let errno)): return .failed(errno)
+        case .failed: return .failed(.connectionReset)
+        }
+    }
+}
+
+extension TCPFlow {
+    mutating func noteSecureClient() {
+        up.transfer.sourceBecameReadable()
+        down.transfer.sinkBecameWritable()
+    }
+
+    mutating func noteSecureTarget() {
+        down.transfer.sourceBecameReadable()
+        up.transfer.sinkBecameWritable()
+    }
+}

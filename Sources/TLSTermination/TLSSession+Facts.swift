@@ -1,0 +1,115 @@
+// What is known of an established session, for logs, status and PROXY protocol. Allocates: once a flow at most.
+
+import Balancing
+import COpenSSL
+
+/// What a handshake agreed on.
+package struct TLSFacts: Hashable, Sendable {
+    /// As ELBv2 logs it, such as `TLSv1.3`.
+    package let version: String
+    /// The IANA name, such as `TLS_AES_128_GCM_SHA256`.
+    package let cipher: String
+    /// OpenSSL's name, as ELBv2 logs it; the same from TLS 1.3 on.
+    package let cipherInOpenSSL: String
+    /// The name that the client asked for.
+    package let serverName: String?
+    package let applicationProtocol: String?
+    package let isResumed: Bool
+    /// The group of the key exchange, such as `x25519`; nil when there was none.
+    package let namedGroup: String?
+    package let peer: PeerCertificate?
+}
+
+/// The other side's certificate.
+package struct PeerCertificate: Hashable, Sendable {
+    /// RFC 2253.
+    package let subject: String
+    package let issuer: String
+    package let commonName: String?
+    /// Hexadecimal, upper case.
+    package let serial: String
+    package let validity: ClosedRange<Int64>
+    /// Such as `RSA2048` or `EC256`, as PROXY protocol names keys.
+    package let key: String
+    /// Such as `SHA256`, as PROXY protocol names digests of signatures.
+    package let signatureDigest: String?
+    /// True when it was verified against a bundle, or none was asked for.
+    package let isAccepted: Bool
+}
+
+extension TLSSession {
+    /// Nil before the handshake is done.
+    package var facts: TLSFacts? {
+        guard let handle = unsafe handle, isEstablished else { return nil }
+        let cipher = unsafe SSL_get_current_cipher(handle)
+        let version = unsafe TLSVersion(rawValue: UInt16(truncatingIfNeeded: SSL_version(handle)))
+        return unsafe TLSFacts(
+            version: version?.name ?? "unknown",
+            cipher: string(SSL_CIPHER_standard_name(cipher)) ?? "unknown",
+            cipherInOpenSSL: string(SSL_CIPHER_get_name(cipher)) ?? "unknown",
+            serverName: string(SSL_get_servername(handle, TLSEXT_NAMETYPE_host_name)),
+            applicationProtocol: applicationProtocol,
+            isResumed: isResumed,
+            namedGroup: string(weir_ssl_group_name(handle)),
+            peer: SSL_get0_peer_certificate(handle).map {
+                unsafe PeerCertificate($0, isAccepted: SSL_get_verify_result(handle) == X509_V_OK)
+            })
+    }
+
+    /// Whether a ticket took the place of certificates.
+    package var isResumed: Bool { unsafe handle.map { unsafe SSL_session_reused($0) == 1 } ?? false }
+
+    /// The protocol id that was agreed on, if any.
+    package var applicationProtocol: String? {
+        var bytes: UnsafePointer<UInt8>?
+        var count: UInt32 = 0
+        unsafe SSL_get0_alpn_selected(handle, &bytes, &count)
+        guard count > 0 else { return nil }
+        return unsafe String(decoding: UnsafeBufferPointer(start: bytes, count: Int(count)), as: UTF8.self)
+    }
+
+    /// The other side's certificate in DER, to be handed on; nil when there is none.
+    package var peerCertificateDER: [UInt8]? {
+        guard let certificate = unsafe SSL_get0_peer_certificate(handle) else { return nil }
+        let count = unsafe i2d_X509(certificate, nil)
+        guard count > 0 else { return nil }
+        var der = [UInt8](repeating: 0, count: Int(count))
+        unsafe der.withUnsafeMutableBufferPointer { buffer in
+            var end = buffer.baseAddress
+            _ = unsafe i2d_X509(certificate, &end)
+        }
+        return der
+    }
+
+    /// Whether the kernel encrypts what is sent.
+    package var isKernelSend: Bool {
+        unsafe handle.map { unsafe weir_bio_has_kernel_send(SSL_get_wbio($0)) } ?? false
+    }
+
+    /// Whether the kernel decrypts what arrives.
+    package var isKernelReceive: Bool {
+        unsafe handle.map { unsafe weir_bio_has_kernel_receive(SSL_get_rbio($0)) } ?? false
+    }
+}
+
+extension PeerCertificate {
+    init(_ certificate: OpaquePointer, isAccepted: Bool) {
+        let start = unsafe unixSeconds(X509_get0_notBefore(certificate)) ?? .min
+        let end = unsafe unixSeconds(X509_get0_notAfter(certificate)) ?? .max
+        subject = unsafe text(X509_get_subject_name(certificate))
+        issuer = unsafe text(X509_get_issuer_name(certificate))
+        commonName = unsafe TLSTermination.commonName(of: certificate)
+        serial = unsafe serialText(certificate)
+        validity = min(start, end)...end
+        let publicKey = unsafe X509_get0_pubkey(certificate)
+        key = unsafe "\(string(EVP_PKEY_get0_type_name(publicKey)) ?? "key")\(EVP_PKEY_get_bits(publicKey))"
+        var digest: Int32 = 0
+        let isKnown = unsafe X509_get_signature_info(certificate, &digest, nil, nil, nil) == 1
+        signatureDigest = unsafe isKnown && digest != NID_undef ? string(OBJ_nid2sn(digest)) : nil
+        self.isAccepted = isAccepted
+    }
+}
+
+private func string(_ text: UnsafePointer<CChar>?) -> String? {
+    unsafe text.map { unsafe String(cString: $0) }
+}
