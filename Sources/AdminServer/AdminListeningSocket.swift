@@ -5,6 +5,7 @@
 
 import AdminModel
 import Foundation
+import NIOCore
 
 package struct AdminListeningSocket: Sendable {
     /// Open for the life of the server, which works on a duplicate.
@@ -76,22 +77,19 @@ package struct AdminListeningSocket: Sendable {
 
     private static func openTCP(host: String, port: Int) throws(AdminServerError) -> AdminListeningSocket {
         let address = AdminAddress.tcp(host: host, port: port)
-        var hints = addrinfo()
-        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-        hints.ai_flags = AI_PASSIVE
-        var first: UnsafeMutablePointer<addrinfo>?
-        let result = getaddrinfo(host, String(port), &hints, &first)
-        guard result == 0, let found = first else {
-            throw .cannotListen(on: address, cause: String(cString: gai_strerror(result)))
+        let resolved: SocketAddress
+        do {
+            resolved = try SocketAddress.makeAddressResolvingHost(host, port: port)
+        } catch {
+            throw .cannotListen(on: address, cause: "the name has no address")
         }
-        defer { freeaddrinfo(first) }
-        let descriptor = socket(found.pointee.ai_family, listeningType, 0)
+        let isIPv6 = resolved.protocol == .inet6
+        let descriptor = socket(isIPv6 ? AF_INET6 : AF_INET, listeningType, 0)
         guard descriptor >= 0 else { throw failure(address, errno) }
         var isOn: Int32 = 1
         setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &isOn, socklen_t(MemoryLayout<Int32>.size))
-        guard bind(descriptor, found.pointee.ai_addr, found.pointee.ai_addrlen) == 0,
-            listen(descriptor, backlog) == 0
-        else {
+        let isBound = resolved.withSockAddr { bind(descriptor, $0, socklen_t($1)) == 0 }
+        guard isBound, listen(descriptor, backlog) == 0 else {
             let code = errno
             _ = Foundation.close(descriptor)
             throw failure(address, code)

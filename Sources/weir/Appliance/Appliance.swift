@@ -196,10 +196,12 @@ struct Appliance: Sendable {
             throw CommandFailure(message: error.message, details: error.details)
         }
         let socket = try await openAdminSocket()
+        // Before anybody can know that this process serves: a signal that is not trapped yet would end it.
+        let signals = await UnixSignalsSequence(trapping: .sighup, .sigterm, .sigint, .sigusr2)
         try await predecessor?.takeOver(workers, registry, version: WeirVersion.current)
         closeFormerAdminSocket()
         settleInheritance(workers)
-        try await run(registry, workers: workers, admin: socket)
+        try await run(registry, workers: workers, admin: socket, signals: signals)
         logger.info("ended")
     }
 
@@ -277,8 +279,10 @@ struct Appliance: Sendable {
 
     // MARK: - Running
 
-    private func run(_ registry: Registry, workers: Workers, admin socket: AdminListeningSocket) async throws
-    {
+    private func run(
+        _ registry: Registry, workers: Workers, admin socket: AdminListeningSocket,
+        signals: UnixSignalsSequence
+    ) async throws {
         let upgrader = Upgrader(
             workers: workers, registry: registry, admin: socket, adminAddress: admin,
             ownsAdminFile: ownsAdminFile, program: program, logger: Logger(label: "weir.upgrade"))
@@ -299,7 +303,7 @@ struct Appliance: Sendable {
                 logger: quietLogger))
         upgrader.attach(server) { await group.triggerGracefulShutdown() }
         try await withThrowingTaskGroup(of: Void.self) { tasks in
-            tasks.addTask { await handleSignals(registry, group, upgrader) }
+            tasks.addTask { await handle(signals, registry, group, upgrader) }
             tasks.addTask { await watchPorts(workers) }
             tasks.addTask {
                 // After an upgrade the manager knows already, from the process that handed over.
@@ -316,10 +320,12 @@ struct Appliance: Sendable {
         }
     }
 
-    private func handleSignals(_ registry: Registry, _ group: ServiceGroup, _ upgrader: Upgrader) async {
+    private func handle(
+        _ signals: UnixSignalsSequence, _ registry: Registry, _ group: ServiceGroup, _ upgrader: Upgrader
+    ) async {
         await withDiscardingTaskGroup { tasks in
             var isEnding = false
-            for await signal in await UnixSignalsSequence(trapping: .sighup, .sigterm, .sigint, .sigusr2) {
+            for await signal in signals {
                 switch signal {
                 case .sighup:
                     ServiceManager.notify(.reloading)
