@@ -1,7 +1,8 @@
 // Host names as TLS clients ask for them (SNI, RFC 6066 section 3), in one spelling.
 //
-// A name is letters, digits and hyphens (LDH labels, RFC 5890 section 2.3.1), in lower case, without a final dot.
-// Whatever else a client sends names nothing here, so that it cannot match anything.
+// A name is letters, digits and hyphens (LDH labels, RFC 5890 section 2.3.1), in lower case, without a final dot;
+// and underscores, as there are hosts and certificates with them. Whatever else a client sends names nothing
+// here, so that it cannot match anything.
 
 /// A host name in lower case; a plain value of fixed size.
 public struct ServerName: Sendable, BitwiseCopyable {
@@ -35,7 +36,8 @@ public struct ServerName: Sendable, BitwiseCopyable {
         let count = byteCount
         guard count < storage.count else { return false }
         switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"):
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+            UInt8(ascii: "_"):
             storage[count] = byte
         case UInt8(ascii: "A")...UInt8(ascii: "Z"):
             storage[count] = byte | 0x20

@@ -257,14 +257,15 @@ private func hostNames(of certificate: OpaquePointer) -> [String] {
             var bytes: UnsafePointer<UInt8>?
             let count = unsafe weir_general_names_dns(names, index, &bytes)
             guard count > 0 else { continue }
-            let buffer = unsafe UnsafeBufferPointer(start: bytes, count: Int(count))
-            if let name = unsafe CertificateNames.normalized(buffer) { result.append(name) }
+            let name = unsafe String(
+                decoding: UnsafeBufferPointer(start: bytes, count: Int(count)), as: UTF8.self)
+            if let pattern = ServerNamePattern(name) { result.append(pattern.description) }
         }
     }
     if result.isEmpty, let common = unsafe commonName(of: certificate),
-        let name = CertificateNames.normalized(common.utf8)
+        let pattern = ServerNamePattern(common)
     {
-        result.append(name)
+        result.append(pattern.description)
     }
     return result
 }

@@ -45,6 +45,8 @@ extension TrustStore {
         }
         // The context owns the names from now on.
         if unsafe names != nil { unsafe SSL_CTX_set_client_CA_list(context, names) }
+        // Also where the policy admits TLS 1.0, whose security level would let forgeable signatures pass.
+        unsafe X509_VERIFY_PARAM_set_auth_level(SSL_CTX_get0_param(context), 2)
         for file in revocationLists { unsafe try addRevocationLists(file, to: store) }
         if !revocationLists.isEmpty {
             _ = unsafe X509_STORE_set_flags(store, UInt(X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL))

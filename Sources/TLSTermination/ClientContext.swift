@@ -50,9 +50,7 @@ package final class ClientContext: @unchecked Sendable {
             try Certificate(files)
         }
         let address = settings.serverName.flatMap { IPAddress($0) }
-        if let name = settings.serverName, address == nil,
-            CertificateNames.normalized(name.utf8) == nil || name.hasPrefix("*")
-        {
+        if let name = settings.serverName, address == nil, ServerName(name) == nil {
             throw .badServerName(name)
         }
         guard let context = unsafe SSL_CTX_new(TLS_client_method()) else {

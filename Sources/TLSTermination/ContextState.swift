@@ -22,7 +22,7 @@ struct Staple {
 /// lives as long as any session that could ask it.
 @safe
 final class ContextState {
-    let names: CertificateNames
+    let names: ServerNameTable
     /// Protocol ids as on the wire, most preferred first; empty when ALPN is off.
     let protocols: [UInt8]
     let ticketKeys: TicketKeyRing?
@@ -31,7 +31,7 @@ final class ContextState {
     var staples: [Staple] = []
     private var isBound = false
 
-    init(names: CertificateNames, alpn: ALPNPolicy, ticketKeys: TicketKeyRing?) {
+    init(names: ServerNameTable, alpn: ALPNPolicy, ticketKeys: TicketKeyRing?) {
         self.names = names
         protocols = wireFormat(of: alpn.protocols)
         self.ticketKeys = ticketKeys
@@ -100,8 +100,8 @@ private func chooseCertificates(
     let state = unsafe Unmanaged<ContextState>.fromOpaque(argument).takeUnretainedValue()
     var count = 0
     while count < 256, unsafe name[count] != 0 { count += 1 }
-    let bytes = unsafe UnsafeRawBufferPointer(start: name, count: count)
-    let found = unsafe state.names.group(of: bytes.bytes)
+    let bytes = unsafe UnsafeRawBufferPointer(start: name, count: count).assumingMemoryBound(to: UInt8.self)
+    let found = unsafe state.names.value(for: bytes.span)
     guard let group = found else { return SSL_TLSEXT_ERR_NOACK }
     guard group > 0 else { return SSL_TLSEXT_ERR_OK }
     guard unsafe SSL_set_SSL_CTX(session, state.contexts[group]) != nil else {

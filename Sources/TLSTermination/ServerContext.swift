@@ -98,7 +98,8 @@ func makeTLSSession(
 struct CertificateGroups {
     /// Indices of certificates; the first group is the default.
     private(set) var members: [[Int]] = []
-    let names: CertificateNames
+    /// From a server name to one of `members`.
+    let names: ServerNameTable
 
     init(_ certificates: [CertificateDescription]) {
         var byName: [String: [Int]] = [:]
@@ -121,14 +122,14 @@ struct CertificateGroups {
             }
         }
         var groups = [fallback]
-        let pairs = order.map { name in
+        let pairs = order.compactMap { name -> (ServerNamePattern, Int)? in
             let wanted = byName[name] ?? fallback
             let group = groups.firstIndex(of: wanted) ?? groups.count
             if group == groups.count { groups.append(wanted) }
-            return (name: name, group: group)
+            return ServerNamePattern(name).map { ($0, group) }
         }
         members = groups
-        names = CertificateNames(pairs)
+        names = ServerNameTable(pairs)
     }
 }
 

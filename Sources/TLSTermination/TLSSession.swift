@@ -105,7 +105,8 @@ package struct TLSSession: BitwiseCopyable {
 
     /// Encrypts and sends bytes from the front of `bytes`, in full records; see SSL_write_ex(3).
     ///
-    /// Returns how many were taken. After `.wantWrite` the next call must begin with the same bytes, though not
+    /// Returns how many were taken; fewer than given when the socket takes no more, which the next call says by
+    /// `.wantWrite`. Large calls are cheaper: within one the kernel may fill its segments. After `.wantWrite` the next call must begin with the same bytes, though not
     /// at the same address, since a record of them may be on its way.
     package mutating func write(from bytes: RawSpan) -> TLSTransfer {
         guard let handle = unsafe handle else { return .failed(.other(reason: 0)) }

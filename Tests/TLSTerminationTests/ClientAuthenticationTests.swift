@@ -68,6 +68,32 @@ import Testing
         }
     }
 
+    @Test(arguments: ["fallback.test", "a.example.test", "both.test"])
+    func `the bundle holds under every name of a listener`(name: String) throws {
+        let server = try serverContext(
+            ["fallback", "exact", "both-rsa", "both-ecdsa"], clients: Self.setting(.revocation))
+        let rows = [("client", true), ("client-stranger", false), ("client-revoked", false)]
+        for (certificate, passes) in rows {
+            let client = try ClientContext(
+                ClientSettings(serverName: name, certificate: TestAuthority.shared.files(certificate)))
+            let step = try TestConnection(client, server).handshake().server
+            #expect((step == .done) == passes, "\(certificate): \(step)")
+        }
+    }
+
+    @Test func `a weak certificate is refused even where TLS 1.0 is spoken`() throws {
+        let old = try #require(SecurityPolicy.named("ELBSecurityPolicy-2016-08"))
+        let server = try serverContext(policy: old, clients: Self.setting(.verify))
+        for (certificate, passes) in [("client", true), ("client-weak", false)] {
+            // Level 0 of the policy lets the client itself use it.
+            let client = try ClientContext(
+                ClientSettings(
+                    policy: offer(.v10 ... .v12), certificate: TestAuthority.shared.files(certificate)))
+            let step = try TestConnection(client, server).handshake().server
+            #expect((step == .done) == passes, "\(certificate): \(step)")
+        }
+    }
+
     @Test func `refusals say why`() throws {
         let rows: [(certificate: String, mode: Mode, word: String)] = [
             ("client-revoked", .revocation, "revoked"), ("client-expired", .verify, "expired"),

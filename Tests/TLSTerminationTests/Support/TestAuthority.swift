@@ -80,6 +80,7 @@ final class TestAuthority: Sendable {
         try joinChain("client-chained", "intermediate")
         try issue("client-revoked", .ecdsa, by: "root")
         try issue("client-expired", .ecdsa, by: "root", days: "-1")
+        try issue("client-weak", .weakRSA, by: "root")
         try issue("client-stranger", .ecdsa, by: "other-root")
         try write(
             "ca.cnf", "[ca]\ndefault_ca=d\n[d]\ndatabase=index\ndefault_md=sha256\ndefault_crl_days=30\n")
@@ -118,22 +119,17 @@ final class TestAuthority: Sendable {
 
     // MARK: - Making it
 
-    enum Kind { case rsa, ecdsa, ed25519 }
+    enum Kind { case rsa, weakRSA, ecdsa, ed25519 }
 
     private func key(_ name: String, _ kind: Kind) throws {
-        switch kind {
-        case .rsa:
-            try openssl([
-                "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out",
-                "\(name).key",
-            ])
-        case .ecdsa:
-            try openssl([
-                "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out",
-                "\(name).key",
-            ])
-        case .ed25519: try openssl(["genpkey", "-algorithm", "ED25519", "-out", "\(name).key"])
-        }
+        let arguments =
+            switch kind {
+            case .rsa: ["RSA", "-pkeyopt", "rsa_keygen_bits:2048"]
+            case .weakRSA: ["RSA", "-pkeyopt", "rsa_keygen_bits:1024"]
+            case .ecdsa: ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
+            case .ed25519: ["ED25519"]
+            }
+        try openssl(["genpkey", "-out", "\(name).key", "-algorithm"] + arguments)
         try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path("\(name).key"))
     }
 
