@@ -21,8 +21,9 @@ import Testing
             "Synchronization", "Yams",
         ],
         "AdminServer": [
-            "AdminModel", "Balancing", "ControlPlane", "Foundation", "HTTPTypes", "Hummingbird", "Logging",
-            "NIOCore", "NIOHTTPTypes", "NIOPosix", "ServiceLifecycle", "Synchronization",
+            "AdminModel", "Balancing", "ControlPlane", "Foundation", "HTTPTypes", "Hummingbird",
+            "HummingbirdCore", "Logging", "NIOCore", "NIOHTTPTypes", "NIOPosix", "ServiceLifecycle",
+            "Synchronization",
         ],
         "weir": [
             "AdminModel", "AdminServer", "ArgumentParser", "Balancing", "ControlPlane", "Dispatch",

@@ -102,6 +102,10 @@ final class ProbeControlAdapter: ProbeControl {
         self.continuation = continuation
     }
 
+    func restore(_ verdicts: [TargetNumber: HealthVerdict]) {
+        prober.restore(verdicts)
+    }
+
     func update(_ targets: [ProbeTarget]) {
         prober.update(targets)
     }
