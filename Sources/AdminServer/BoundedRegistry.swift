@@ -22,8 +22,6 @@ struct BoundedRegistry<Access: RegistryAccess>: RegistryAccess {
     func certificates() async -> CertificatesResponse { await registry.certificates() }
     func targetGroups() async -> [TargetGroupDescription] { await registry.targetGroups() }
 
-    func certificates() async -> CertificatesResponse { await registry.certificates() }
-
     func loadBalancer(named name: String) async throws(ControlError) -> LoadBalancerDescription {
         try await registry.loadBalancer(named: name)
     }
@@ -58,12 +56,6 @@ struct BoundedRegistry<Access: RegistryAccess>: RegistryAccess {
     {
         try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
             try await registry.deregister(request, in: group)
-        }
-    }
-
-    func reloadCertificates() async throws(ControlError) -> CertificatesReloadResponse {
-        try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
-            try await registry.reloadCertificates()
         }
     }
 
