@@ -113,7 +113,8 @@ extension Worker {
 
     mutating func greetingFailed(_ slot: Int, at now: Instant) {
         let isTLS = !flows[slot].greeting.contains(.proxyHeader)
-        counters.add(1, isTLS ? .clientHandshakeFailures : .proxyHeaderFailures, listener: flows[slot].listener)
+        counters.add(
+            1, isTLS ? .clientHandshakeFailures : .proxyHeaderFailures, listener: flows[slot].listener)
         end(slot, .handshakeFailed, at: now)
     }
 
@@ -178,7 +179,8 @@ extension Worker {
     private mutating func shakeHands(_ slot: Int) -> Step {
         if !flows[slot].clientSession.isOpen {
             // The listener may have lost its context since the flow came, but not between two calls.
-            guard let session = tls.serverContext(of: flows[slot].listener)?.makeSession(on: flows[slot].client)
+            guard
+                let session = tls.serverContext(of: flows[slot].listener)?.makeSession(on: flows[slot].client)
             else { return .failed }
             flows[slot].clientSession = session
             flows[slot].up.transfer.neverSplice()

@@ -34,7 +34,9 @@ extension Worker {
         if let peer = facts.peer {
             flags.insert(.certificateInSession)
             if !facts.isResumed { flags.insert(.certificateOnConnection) }
-            guard writer.beginTLS(client: flags, verifyResult: peer.isAccepted ? 0 : 1, to: &output) else { return }
+            guard writer.beginTLS(client: flags, verifyResult: peer.isAccepted ? 0 : 1, to: &output) else {
+                return
+            }
             if let name = peer.commonName { _ = writer.append(tlsCommonName: name.utf8.span, to: &output) }
             if let digest = peer.signatureDigest {
                 _ = writer.append(tlsSignatureAlgorithm: digest.utf8.span, to: &output)
@@ -51,7 +53,8 @@ extension Worker {
     private static func uniqueID(worker: Int, _ slot: Int, _ flow: TCPFlow) -> InlineArray<16, UInt8> {
         var id = InlineArray<16, UInt8>(repeating: 0)
         let time = flow.startedAt.nanoseconds
-        let place = UInt64(UInt8(truncatingIfNeeded: worker)) << 56 | UInt64(UInt32(truncatingIfNeeded: slot)) << 24
+        let place =
+            UInt64(UInt8(truncatingIfNeeded: worker)) << 56 | UInt64(UInt32(truncatingIfNeeded: slot)) << 24
             | UInt64(flow.generation & 0xFF_FFFF)
         for position in 0..<8 {
             id[position] = UInt8(truncatingIfNeeded: time >> UInt64(56 - 8 * position))
