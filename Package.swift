@@ -96,6 +96,7 @@ let package = Package(
                 "AdminModel", "Balancing", "ControlPlane",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
@@ -107,7 +108,7 @@ let package = Package(
             name: "weir",
             dependencies: [
                 "AdminModel", "AdminServer", "Balancing", "ControlPlane", "HealthChecking", "LinuxIO",
-                "NetworkMode", "Reactor",
+                "NetworkMode", "Reactor", "TLSTermination",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),

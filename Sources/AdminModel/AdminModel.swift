@@ -416,3 +416,39 @@ package struct ApplyResponse: Codable, Sendable, Equatable {
         self.warnings = warnings
     }
 }
+
+/// Asks the appliance to hand over to a new process.
+package struct UpgradeRequest: Codable, Sendable, Equatable {
+    /// The absolute path of the new binary; nil takes the file that the appliance was started from.
+    package var binary: String?
+    /// How long the new process may take until it is ready, 1 to 300; nil is 30.
+    package var timeoutSeconds: Int?
+
+    package init(binary: String? = nil, timeoutSeconds: Int? = nil) {
+        self.binary = binary
+        self.timeoutSeconds = timeoutSeconds
+    }
+}
+
+/// What came of an upgrade.
+package struct UpgradeResponse: Codable, Sendable, Equatable {
+    /// The process that serves from now on, and its version.
+    package var processId: Int
+    package var version: String
+    /// The process that has handed over, and the TCP flows that it goes on with.
+    package var formerProcessId: Int
+    package var remainingFlowCount: Int
+    /// UDP flows that went over with their sockets.
+    package var handedOverFlowCount: Int
+
+    package init(
+        processId: Int, version: String, formerProcessId: Int, remainingFlowCount: Int,
+        handedOverFlowCount: Int
+    ) {
+        self.processId = processId
+        self.version = version
+        self.formerProcessId = formerProcessId
+        self.remainingFlowCount = remainingFlowCount
+        self.handedOverFlowCount = handedOverFlowCount
+    }
+}

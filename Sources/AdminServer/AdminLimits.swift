@@ -29,6 +29,9 @@ package enum AdminLimits {
     /// A connection without a request, or whose request head is not whole by then, is closed.
     static let idleTimeout = TimeAmount.seconds(30)
 
+    /// After a hand-over, connections without a request are closed after this long.
+    static let handOverGrace = TimeAmount.seconds(1)
+
     /// How long one connection may take over one thing; tests shorten it.
     package struct Deadlines: Sendable {
         /// A body that is not whole by then is answered with 408, however steadily it drips.

@@ -8,10 +8,15 @@ import Foundation
 import Hummingbird
 import NIOCore
 
+/// Replaces the process; returns when the new one serves.
+package typealias UpgradeHandler =
+    @Sendable (UpgradeRequest) async throws(ControlError) -> UpgradeResponse
+
 struct AdminRoutes<Access: RegistryAccess>: Sendable {
     typealias Handler = @Sendable (Request, AdminRequestContext) async throws -> Response
 
     let registry: Access
+    let upgrade: UpgradeHandler?
 
     func makeResponder(token: BearerToken?, isUnixSocket: Bool) -> RouterResponder<AdminRequestContext> {
         let router = Router(context: AdminRequestContext.self, options: .autoGenerateHeadEndpoints)
@@ -105,6 +110,14 @@ struct AdminRoutes<Access: RegistryAccess>: Sendable {
             [
                 .post: { request, _ in
                     try .json(await registry.apply(JSONBody.decode(ApplyRequest.self, from: request)))
+                }
+            ], to: router)
+        guard let upgrade else { return }
+        add(
+            "/v1/upgrade",
+            [
+                .post: { request, _ in
+                    try .json(await upgrade(JSONBody.decode(UpgradeRequest.self, from: request)))
                 }
             ], to: router)
     }

@@ -59,15 +59,15 @@ struct BoundedRegistry<Access: RegistryAccess>: RegistryAccess {
         }
     }
 
-    func reloadCertificates() async throws(ControlError) -> CertificatesReloadResponse {
-        try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
-            try await registry.reloadCertificates()
-        }
-    }
-
     func apply(_ request: ApplyRequest) async throws(ControlError) -> ApplyResponse {
         try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
             try await registry.apply(request)
+        }
+    }
+
+    func reloadCertificates() async throws(ControlError) -> CertificatesReloadResponse {
+        try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
+            try await registry.reloadCertificates()
         }
     }
 

@@ -31,6 +31,11 @@ struct UnixSocketFile: Sendable {
         return UnixSocketFile(path: path, bindPath: "\(directory)/s", directory: directory)
     }
 
+    /// The file of a socket that another process has bound there; nil when nothing is there any more.
+    static func inherited(path: String) -> (socket: UnixSocketFile, identity: Identity)? {
+        Identity(path: path).map { (UnixSocketFile(path: path, bindPath: path, directory: ""), $0) }
+    }
+
     /// Makes the bound socket visible and returns its identity for `remove`.
     func publish() throws(AdminServerError) -> Identity {
         defer { rmdir(directory) }

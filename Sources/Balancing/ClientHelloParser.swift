@@ -68,6 +68,7 @@ public enum ClientHelloParser {
         guard type == clientHelloType else { throw .invalid(.messageType(type)) }
         let byteCount = try Int(reader.byte(bytes)) << 16 | Int(reader.uint16(bytes))
         guard byteCount <= Limits.clientHelloByteCountMax else { throw .oversized }
+        guard byteCount >= HandshakeReader.helloByteCountMin else { throw .invalid(.message) }
         reader.expect(byteCount)
         // Whether all of it is there comes first, so that what follows judges the message alone.
         var ahead = reader
@@ -183,7 +184,7 @@ struct HandshakeReader {
     private static let recordByteCountMax = 1 << 14
     private static let messageHeadByteCount = 4
     /// Of a ClientHello without session, with one cipher and without extensions.
-    private static let helloByteCountMin = 2 + 32 + 1 + 2 + 2 + 1 + 1
+    static let helloByteCountMin = 2 + 32 + 1 + 2 + 2 + 1 + 1
 
     private var records: ByteReader
     /// Where the current record ends in the bytes, which may not be there yet.

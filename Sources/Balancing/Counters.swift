@@ -29,6 +29,8 @@ public enum FlowCounter: Int, Sendable, CaseIterable {
     /// TLS handshakes with clients, and with targets, that failed.
     case clientHandshakeFailures
     case targetHandshakeFailures
+    /// Connections of trusted peers that did not begin with a PROXY protocol header.
+    case proxyHeaderFailures
 }
 
 /// Counted per worker.

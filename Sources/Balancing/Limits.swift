@@ -13,6 +13,7 @@ public enum Limits {
     public static let configurationByteCountMax = 8 << 20
     public static let workerCountMax = 64
     public static let drainTimeoutSecondsMax = 3_600
+    public static let upgradeDrainTimeoutSecondsMax = 86_400
     public static let configuredFlowCountMax = 4_000_000
     public static let zoneNameLengthMax = 64
     public static let lameDuckTextLengthMax = 256

@@ -50,9 +50,9 @@ public enum ProbeOutcome: Hashable, Sendable {
 }
 
 /// Why a probe failed, with enough to write ELBv2's reason and a sentence of its own for each cause.
-public enum ProbeFailure: Hashable, Sendable {
+public enum ProbeFailure: Hashable, Sendable, Codable {
     /// What the probe was waiting for when its time ran out.
-    public enum Phase: String, Sendable, Hashable {
+    public enum Phase: String, Sendable, Hashable, Codable {
         case connecting
         case awaitingAnswer
         /// Some bytes came, too slowly to finish.

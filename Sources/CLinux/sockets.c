@@ -21,6 +21,9 @@
 #ifndef UDP_GRO
 #define UDP_GRO 104
 #endif
+#ifndef IPV6_TRANSPARENT
+#define IPV6_TRANSPARENT 75
+#endif
 #ifndef IPV6_FREEBIND
 #define IPV6_FREEBIND 78
 #endif
@@ -78,6 +81,8 @@ static const struct {
     [WEIR_OPTION_TCP_NODELAY] = {IPPROTO_TCP, TCP_NODELAY},
     [WEIR_OPTION_TCP_QUICKACK] = {IPPROTO_TCP, TCP_QUICKACK},
     [WEIR_OPTION_LOCAL_PORT_RANGE] = {IPPROTO_IP, IP_LOCAL_PORT_RANGE},
+    [WEIR_OPTION_IPV4_TRANSPARENT] = {IPPROTO_IP, IP_TRANSPARENT},
+    [WEIR_OPTION_IPV6_TRANSPARENT] = {IPPROTO_IPV6, IPV6_TRANSPARENT},
     [WEIR_OPTION_KEEPALIVE] = {SOL_SOCKET, SO_KEEPALIVE},
     [WEIR_OPTION_TCP_KEEPIDLE] = {IPPROTO_TCP, TCP_KEEPIDLE},
     [WEIR_OPTION_TCP_KEEPINTVL] = {IPPROTO_TCP, TCP_KEEPINTVL},
@@ -136,6 +141,10 @@ int weir_close_with_reset(int fd) {
 
 long weir_receive(int fd, void *buffer, size_t count) {
     return WEIR_RESULT_UNINTERRUPTED(WEIR_CALL_RECEIVE, recv(fd, buffer, count, 0));
+}
+
+long weir_peek(int fd, void *buffer, size_t count) {
+    return WEIR_RESULT_UNINTERRUPTED(WEIR_CALL_RECEIVE, recv(fd, buffer, count, MSG_PEEK));
 }
 
 long weir_send(int fd, const void *buffer, size_t count) {

@@ -83,6 +83,9 @@ package protocol WorkerControl: Sendable {
 }
 
 package protocol ProbeControl: Sendable {
+    /// Verdicts to begin with, for targets of the next update; each is used once.
+    func restore(_ verdicts: [TargetNumber: HealthVerdict])
+
     /// Makes the prober check exactly these targets. One that stays keeps its state and schedule; a new one,
     /// or one whose check or endpoint changed, is probed at once.
     func update(_ targets: [ProbeTarget])

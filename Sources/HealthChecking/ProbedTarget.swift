@@ -9,9 +9,10 @@ package struct ProbedTarget: Sendable {
     var probeSlot: Int?
     private var refusalCountedAt: Instant?
 
-    package init(_ target: ProbeTarget) {
+    /// - Parameter verdict: What is known of the target already.
+    package init(_ target: ProbeTarget, verdict: HealthVerdict = .initial) {
         self.target = target
-        machine = HealthMachine(target.check)
+        machine = HealthMachine(target.check, verdict: verdict)
     }
 
     /// True when `next` asks the same question of the same endpoint: then what is known of the target stays known.

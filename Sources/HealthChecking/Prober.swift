@@ -9,6 +9,7 @@ import Reactor
 import Synchronization
 
 package enum ProberMessage: Sendable {
+    case restore([TargetNumber: HealthVerdict])
     case update([ProbeTarget])
     case trafficRefused(TargetNumber)
     case stop
@@ -34,6 +35,13 @@ package final class Prober: Sendable {
         self.mailbox = mailbox
         thread = try ReactorThread.start(
             name: "weir-prober", processor: nil, reactor: reactor, handler: loop)
+    }
+
+    /// Verdicts of another process, with which the targets of the next update begin instead of `initial`.
+    ///
+    /// Counting towards the thresholds begins anew.
+    package func restore(_ verdicts: [TargetNumber: HealthVerdict]) {
+        mailbox.post(.restore(verdicts))
     }
 
     /// Makes the prober check exactly these targets; one whose check is disabled is not probed.

@@ -22,6 +22,8 @@ struct ProberLoop: ~Copyable {
     // Targets by entry, the dense index that the schedule knows.
     var targets: [ProbedTarget?] = []
     private var entries: [TargetNumber: Int] = [:]
+    /// Verdicts for targets that the next update brings.
+    private var restored: [TargetNumber: HealthVerdict] = [:]
     private var entrySlots = SlotAllocator(capacity: Limits.targetNumberCountMax)
     var schedule: ProbeSchedule
 
@@ -54,7 +56,10 @@ extension ProberLoop: TurnHandler {
 
     mutating func take(_ message: ProberMessage, at now: Instant) {
         switch message {
-        case .update(let wanted): update(wanted, at: now)
+        case .restore(let verdicts): restored = verdicts
+        case .update(let wanted):
+            update(wanted, at: now)
+            restored = [:]
         case .trafficRefused(let number): countRefusal(of: number, at: now)
         case .stop: stop()
         }
@@ -101,7 +106,7 @@ extension ProberLoop {
         // Target numbers are below the same bound, so a slot is always free.
         guard let entry = entrySlots.allocate() else { return }
         while targets.count <= entry { targets.append(nil) }
-        targets[entry] = ProbedTarget(target)
+        targets[entry] = ProbedTarget(target, verdict: restored[target.number] ?? .initial)
         entries[target.number] = entry
         schedule.add(entry, intervalSeconds: target.check.intervalSeconds)
     }

@@ -50,6 +50,30 @@ public struct ByteRegion: ~Copyable {
         return body(&bytes)
     }
 
+    /// Lends `count` bytes from `offset` on to a parser.
+    public func parse<Result>(
+        at offset: Int, byteCount count: Int, _ body: (Span<UInt8>) -> Result
+    ) -> Result {
+        precondition(offset >= 0 && count >= 0 && offset <= byteCount - count)
+        // Mapped memory is initialised throughout, and one byte of any value is a UInt8.
+        let start = unsafe base.assumingMemoryBound(to: UInt8.self) + offset
+        return unsafe body(UnsafeBufferPointer(start: start, count: count).span)
+    }
+
+    /// Lends room for up to `countMax` bytes from `offset` on, and returns how many `body` appended.
+    ///
+    /// One borrower at a time: the owner is one thread.
+    public func fill(at offset: Int, byteCountMax countMax: Int, _ body: (inout OutputSpan<UInt8>) -> Void)
+        -> Int
+    {
+        precondition(offset >= 0 && countMax >= 0 && offset <= byteCount - countMax)
+        let start = unsafe base.assumingMemoryBound(to: UInt8.self) + offset
+        let room = unsafe UnsafeMutableBufferPointer(start: start, count: countMax)
+        var output = unsafe OutputSpan(buffer: room, initializedCount: 0)
+        body(&output)
+        return unsafe output.finalize(for: room)
+    }
+
     /// Gives whole pages back to the system; they read as zero afterwards.
     public func discard(at offset: Int, byteCount count: Int) {
         precondition(offset >= 0 && count >= 0 && offset <= byteCount - count)

@@ -111,6 +111,12 @@ extension Descriptor {
         return unsafe outcome(weir_receive(rawValue, region.base + offset, byteCountMax), zero: .endOfStream)
     }
 
+    /// recv(2) with MSG_PEEK: the bytes stay in the socket.
+    public func peek(into region: borrowing ByteRegion, byteCountMax: Int) -> IOOutcome {
+        precondition(byteCountMax >= 0 && byteCountMax <= region.byteCount)
+        return unsafe outcome(weir_peek(rawValue, region.base, byteCountMax), zero: .endOfStream)
+    }
+
     /// send(2) of `byteCount` bytes of `region` from `offset` on, without SIGPIPE.
     public func send(from region: borrowing ByteRegion, at offset: Int, byteCount: Int) -> IOOutcome {
         precondition(offset >= 0 && byteCount >= 0 && byteCount <= region.byteCount - offset)
@@ -174,6 +180,9 @@ public enum SocketOption: Sendable {
     case bindAddressNoPort
     /// The lowest port and, in the upper half, the highest; since Linux 6.3.
     case localPortRange
+    /// An address that is not this machine's may be bound; needs CAP_NET_ADMIN. See ip(7), IP_TRANSPARENT.
+    case transparentV4
+    case transparentV6
     case packetInfoV4
     case packetInfoV6
     case datagramCoalescing
@@ -195,6 +204,8 @@ public enum SocketOption: Sendable {
         case .freebindV6: WEIR_OPTION_IPV6_FREEBIND
         case .bindAddressNoPort: WEIR_OPTION_BIND_ADDRESS_NO_PORT
         case .localPortRange: WEIR_OPTION_LOCAL_PORT_RANGE
+        case .transparentV4: WEIR_OPTION_IPV4_TRANSPARENT
+        case .transparentV6: WEIR_OPTION_IPV6_TRANSPARENT
         case .packetInfoV4: WEIR_OPTION_IPV4_PKTINFO
         case .packetInfoV6: WEIR_OPTION_IPV6_PKTINFO
         case .datagramCoalescing: WEIR_OPTION_UDP_GRO

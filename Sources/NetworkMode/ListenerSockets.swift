@@ -45,33 +45,18 @@ package enum ListenerSockets {
         if binding.transport == .tcp, let errno = socket.listen(backlog: 1) { throw describe(errno, binding) }
     }
 
-    private static func openShare(
+    static func openShare(
         _ binding: ListenerBinding, congestionControl: String?
     ) throws(ListenerOpenError) -> Descriptor {
         let socket = try create(binding)
         socket.set(.reusePort)
-        switch binding.transport {
-        case .tcp:
-            socket.set(.reuseAddress)
-            // Accepted sockets inherit these, so that accepting costs no call for them.
-            socket.set(.noDelay)
-            socket.set(.keepAlive)
-            socket.set(.keepAliveIdleSeconds, to: Int32(Worker.keepAliveSeconds))
-            socket.set(.keepAliveIntervalSeconds, to: Int32(Worker.keepAliveIntervalSeconds))
-            socket.set(.keepAliveProbeCount, to: Int32(Worker.keepAliveProbeCount))
-            if let congestionControl, let errno = socket.setCongestionControl(congestionControl) {
-                socket.close()
-                throw ListenerOpenError(
-                    binding: binding,
-                    message: "congestion control \"\(congestionControl)\" is not available: \(errno); "
-                        + "choose one of net.ipv4.tcp_available_congestion_control")
-            }
-        case .udp:
-            socket.set(binding.endpoint.address.family == .v4 ? .packetInfoV4 : .packetInfoV6)
-            socket.set(.datagramCoalescing)
-            // The kernel caps both at net.core.rmem_max and wmem_max.
-            socket.set(.receiveBufferByteCount, to: 4 << 20)
-            socket.set(.sendBufferByteCount, to: 4 << 20)
+        if binding.transport == .tcp { socket.set(.reuseAddress) }
+        if let errno = adapt(socket, to: binding, congestionControl: congestionControl) {
+            socket.close()
+            throw ListenerOpenError(
+                binding: binding,
+                message: "congestion control \"\(congestionControl ?? "")\" is not available: \(errno); "
+                    + "choose one of net.ipv4.tcp_available_congestion_control")
         }
         var errno = socket.bind(to: binding.endpoint)
         if errno == nil, binding.transport == .tcp { errno = socket.listen(backlog: backlog) }
@@ -80,6 +65,31 @@ package enum ListenerSockets {
             throw describe(errno, binding)
         }
         return socket
+    }
+
+    /// Sets the options that a listening socket needs, whoever has opened it; an errno when its congestion control
+    /// is refused.
+    @discardableResult
+    static func adapt(
+        _ socket: Descriptor, to binding: ListenerBinding, congestionControl: String?
+    ) -> Errno? {
+        switch binding.transport {
+        case .tcp:
+            // Accepted sockets inherit these, so that accepting costs no call for them.
+            socket.set(.noDelay)
+            socket.set(.keepAlive)
+            socket.set(.keepAliveIdleSeconds, to: Int32(Worker.keepAliveSeconds))
+            socket.set(.keepAliveIntervalSeconds, to: Int32(Worker.keepAliveIntervalSeconds))
+            socket.set(.keepAliveProbeCount, to: Int32(Worker.keepAliveProbeCount))
+            return congestionControl.flatMap { socket.setCongestionControl($0) }
+        case .udp:
+            socket.set(binding.endpoint.address.family == .v4 ? .packetInfoV4 : .packetInfoV6)
+            socket.set(.datagramCoalescing)
+            // The kernel caps both at net.core.rmem_max and wmem_max.
+            socket.set(.receiveBufferByteCount, to: 4 << 20)
+            socket.set(.sendBufferByteCount, to: 4 << 20)
+            return nil
+        }
     }
 
     private static func create(_ binding: ListenerBinding) throws(ListenerOpenError) -> Descriptor {

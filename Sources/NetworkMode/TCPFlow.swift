@@ -17,10 +17,21 @@ struct Lane: BitwiseCopyable {
     var isCutShort = false
 }
 
+/// What a client has to say before its flow finds a target, in this order.
+struct Greeting: OptionSet, BitwiseCopyable {
+    let rawValue: UInt8
+
+    /// A trusted peer's word on whose behalf it connects.
+    static let proxyHeader = Greeting(rawValue: 1)
+    /// The ClientHello, to be looked at and left in place.
+    static let clientHello = Greeting(rawValue: 2)
+    static let handshake = Greeting(rawValue: 4)
+}
+
 struct TCPFlow: BitwiseCopyable {
     enum Phase: UInt8, BitwiseCopyable {
         case free = 0
-        /// The client's TLS handshake; no target is chosen yet.
+        /// Something is awaited from the client before a target is chosen; see `Greeting`.
         case greeting
         case connecting
         /// The TLS handshake with the target.
@@ -29,6 +40,11 @@ struct TCPFlow: BitwiseCopyable {
     }
 
     var phase = Phase.free
+    var greeting: Greeting = []
+    /// The rule that chose the group, plus one; zero for the default action.
+    var rulePlusOne: UInt16 = 0
+    /// The target is to hear first on whose behalf the connection comes.
+    var sendsProxyHeader = false
     /// In the queue of flows whose budget ran out while they had work.
     var isQueued = false
     /// Memory was short; the timer tries again.
@@ -59,6 +75,7 @@ struct TCPFlow: BitwiseCopyable {
     var down = Lane()
     /// A target is chosen: `targetNumber` says which.
     var hasTarget: Bool { tried.count > 0 }
+    var rule: Int? { rulePlusOne > 0 ? Int(rulePlusOne) - 1 : nil }
     var isSecure: Bool { clientSession.isOpen || targetSession.isOpen }
     var startedAt: Instant
     var lastActivityAt: Instant

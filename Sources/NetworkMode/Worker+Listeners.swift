@@ -1,4 +1,5 @@
-// The listeners that one worker serves: its SO_REUSEPORT share of each.
+// The listeners that one worker serves: its SO_REUSEPORT share of each, or several after an upgrade that
+// came with fewer workers.
 
 import Balancing
 import LinuxIO
@@ -6,6 +7,8 @@ import LinuxIO
 /// A listening socket in its slot.
 struct ServedListener {
     let binding: ListenerBinding
+    /// Which of the binding's sockets of this worker.
+    let share: Int
     let socket: Descriptor
     let generation: UInt32
     /// With a wildcard address, only the accepted socket knows where its client arrived.
@@ -22,32 +25,39 @@ extension Worker {
         _ change: ListenerChange, routingNewFlowsBy next: RoutingSnapshot, at now: Instant
     ) {
         for binding in change.closed {
-            guard
-                let position = listeners.firstIndex(where: { $0.isServed && $0.binding == binding })
-            else { continue }
-            if binding.transport == .tcp {
-                acceptPending(from: position, countMax: Limits.acceptsPerDrainMax, at: now)
+            for position in listeners.indices
+            where listeners[position].isServed && listeners[position].binding == binding {
+                if binding.transport == .tcp {
+                    acceptPending(from: position, countMax: Limits.acceptsPerDrainMax, at: now)
+                }
+                closeListener(position)
             }
-            closeListener(position)
         }
-        for (binding, socket) in change.opened {
+        for (binding, share, socket) in change.opened {
             let position = listeners.firstIndex { !$0.isServed && !$0.socket.isOpen } ?? listeners.count
             let generation = position < listeners.count ? listeners[position].generation &+ 1 : 1
             let served = ServedListener(
-                binding: binding, socket: socket, generation: generation & Token.generationMask,
+                binding: binding, share: share, socket: socket,
+                generation: generation & Token.generationMask,
                 isWildcard: binding.endpoint.address.isUnspecified, isServed: true)
             if position < listeners.count {
                 listeners[position] = served
             } else {
                 listeners.append(served)
             }
-            let token = Token(kind: Kind.listener, generation: served.generation, index: position)
-            // Level-triggered: what a budget leaves in the queue is reported again, without a last EAGAIN.
-            if epoll.add(socket, for: .readable, token: token.rawValue) != nil {
-                // Out of kernel memory. The other workers' shares serve the port.
-                counters.add(1, .internalErrors)
-                closeListener(position)
-            }
+            if !isHolding { watchListener(position) }
+        }
+    }
+
+    /// Begins to take what arrives.
+    mutating func watchListener(_ position: Int) {
+        let served = listeners[position]
+        let token = Token(kind: Kind.listener, generation: served.generation, index: position)
+        // Level-triggered: what a budget leaves in the queue is reported again, without a last EAGAIN.
+        if epoll.add(served.socket, for: .readable, token: token.rawValue) != nil {
+            // Out of kernel memory. The other workers' shares serve the port.
+            counters.add(1, .internalErrors)
+            closeListener(position)
         }
     }
 
@@ -75,9 +85,11 @@ extension Worker {
 
     mutating func closeListener(_ position: Int) {
         let served = listeners[position]
+        // By name: another process may have the socket too, and then closing leaves the registration alive.
+        epoll.remove(served.socket)
         served.socket.close()
         listeners[position] = ServedListener(
-            binding: served.binding, socket: .none, generation: served.generation,
+            binding: served.binding, share: served.share, socket: .none, generation: served.generation,
             isWildcard: served.isWildcard, isServed: false)
         guard served.binding.transport == .udp else { return }
         for slot in 0..<datagramSlots.scanBound

@@ -67,8 +67,9 @@ extension Worker {
             key: FlowKey(client: clientEndpoint, local: local, transport: .tcp), listener: number,
             targetNumber: TargetNumber(0), idleTimeoutSeconds: UInt32(clamping: idleTimeout ?? 350),
             startedAt: now, lastActivityAt: now)
-        if let context = tls.serverContext(of: number) {
-            greet(slot, context, at: now)
+        let greeting = greeting(of: flows[slot])
+        if !greeting.isEmpty {
+            greet(slot, greeting, at: now)
             return
         }
         // The first bytes have mostly come by now; with them in hand the connect saves a packet.
@@ -84,20 +85,22 @@ extension Worker {
             if isGone { counters.add(1, .clientResets, listener: number) }
             return
         }
-        _ = enroll(slot, at: now)
+        countNew(slot)
+        watchClient(slot, at: now)
     }
 
-    /// Counts a flow and watches its client; false when the kernel had no memory for that, and the flow ended.
-    mutating func enroll(_ slot: Int, at now: Instant) -> Bool {
-        let flow = flows[slot]
-        counters.add(1, .newTCPFlows, listener: flow.listener)
-        counters.add(1, .activeTCPFlows, listener: flow.listener)
+    mutating func countNew(_ slot: Int) {
+        counters.add(1, .newTCPFlows, listener: flows[slot].listener)
+        counters.add(1, .activeTCPFlows, listener: flows[slot].listener)
+    }
+
+    /// Registers the client's socket for its life. Without memory for that in the kernel the flow ends here.
+    mutating func watchClient(_ slot: Int, at now: Instant) {
         census.change(.tcp, by: 1, worker: index)
-        let token = Token(kind: Kind.client, generation: flow.generation, index: slot)
-        guard epoll.add(flow.client, for: .socket, token: token.rawValue) != nil else { return true }
+        let token = Token(kind: Kind.client, generation: flows[slot].generation, index: slot)
+        guard epoll.add(flows[slot].client, for: .socket, token: token.rawValue) != nil else { return }
         counters.add(1, .shedDescriptors)
         end(slot, .balancerReset, at: now)
-        return false
     }
 
     private func shed(_ client: Descriptor, _ reason: WorkerCounter, listener: ListenerNumber) {
@@ -151,7 +154,7 @@ extension Worker {
             let flow = flows[slot]
             guard flow.tried.count == 0 || flow.tried.count < flow.attemptCountMax,
                 let selection = snapshot.select(
-                    listener: flow.listener, key: flow.key, excluding: flow.tried)
+                    listener: flow.listener, rule: flow.rule, key: flow.key, excluding: flow.tried)
             else {
                 if flow.tried.count == 0 { counters.add(1, .shedNoTarget) }
                 return false
@@ -161,7 +164,8 @@ extension Worker {
             flows[slot].tried.insert(selection.target)
             flows[slot].targetNumber = selection.target
             let hasEarlyBytes = flow.up.transfer.heldByteCount > 0
-            switch openTargetSocket(.tcp, to: selection, hasEarlyBytes: hasEarlyBytes) {
+            let client = group.preservesClientIP ? flow.key.client : nil
+            switch openTargetSocket(.tcp, to: selection, as: client, hasEarlyBytes: hasEarlyBytes) {
             case .open(let target, let sourceColumn):
                 let token = Token(kind: Kind.target, generation: flow.generation, index: slot)
                 guard epoll.add(target, for: .socket, token: token.rawValue) == nil else {
@@ -179,6 +183,7 @@ extension Worker {
                     flows[slot].up.transfer.neverSplice()
                     flows[slot].down.transfer.neverSplice()
                 }
+                flows[slot].sendsProxyHeader = group.sendsProxyProtocol
                 flows[slot].target = target
                 flows[slot].sourceColumn = sourceColumn
                 flowTimers.set(slot, to: now.advanced(bySeconds: group.connectTimeoutSeconds))
@@ -218,12 +223,21 @@ extension Worker {
 
     mutating func clientIsReady(_ slot: Int, _ readiness: Readiness, at now: Instant) {
         if readiness.hasError, flows[slot].client.takeError() != nil {
-            end(slot, .clientReset, at: now)
+            if flows[slot].phase == .greeting {
+                greetingFailed(slot, at: now)
+            } else {
+                end(slot, .clientReset, at: now)
+            }
+            return
+        }
+        if flows[slot].phase == .greeting {
+            // What is already there counts as the first news of the transfers, whichever way it goes on.
+            flows[slot].down.transfer.noteSink(readiness)
+            goOnGreeting(slot, isClosing: readiness.isClosing, at: now)
             return
         }
         if flows[slot].clientSession.isOpen {
             flows[slot].noteSecureClient()
-            if flows[slot].phase == .greeting { goOnGreeting(slot, at: now) }
         } else {
             flows[slot].up.transfer.noteSource(readiness)
             flows[slot].down.transfer.noteSink(readiness)
@@ -245,6 +259,10 @@ extension Worker {
         }
         if flows[slot].phase == .connecting {
             guard readiness.isWritable else { return }
+            if flows[slot].sendsProxyHeader, !sendProxyHeader(slot) {
+                connectFailed(slot, at: now)
+                return
+            }
             if flows[slot].targetSession.isOpen {
                 flows[slot].phase = .securing
             } else {
@@ -477,7 +495,7 @@ extension Worker {
         guard flows[slot].phase != .free else { return }
         switch flows[slot].phase {
         case .greeting:
-            greetingFailed(slot, at: now)
+            greetingTimedOut(slot, at: now)
             return
         case .connecting, .securing:
             connectFailed(slot, at: now)
@@ -522,7 +540,12 @@ extension Worker {
     mutating func end(_ slot: Int, _ ending: FlowEnding, at now: Instant) {
         let flow = flows[slot]
         assert(flow.phase != .free)
-        if flow.phase == .greeting { greetingCount -= 1 }
+        // A flow counts as new, and as active, once it has said what it had to.
+        if flow.phase == .greeting {
+            greetingCount -= 1
+        } else {
+            counters.add(-1, .activeTCPFlows, listener: flow.listener)
+        }
         if flow.isSecure {
             // Before the descriptors close, which the sessions use.
             flows[slot].clientSession.free()
@@ -547,7 +570,7 @@ extension Worker {
             flow.client.closeWithReset()
             flow.target.close()
         case .balancerReset:
-            count(.balancerResets, of: flow)
+            if flow.phase != .greeting { count(.balancerResets, of: flow) }
             flow.client.closeWithReset()
             if flow.target.isOpen { flow.target.closeWithReset() }
         }
@@ -555,7 +578,6 @@ extension Worker {
         release(flow.up)
         release(flow.down)
         flowTimers.cancel(slot)
-        counters.add(-1, .activeTCPFlows, listener: flow.listener)
         census.change(.tcp, by: -1, worker: index)
         flows[slot].phase = .free
         flows[slot].isQueued = false

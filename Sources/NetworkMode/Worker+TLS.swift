@@ -1,5 +1,5 @@
-// TLS in the life of a TCP flow: the client's handshake before a target is chosen, the target's after its
-// connection stands, and the bytes in between.
+// TLS in the life of a TCP flow: the handshake with the target after its connection stands, and the bytes that go
+// through sessions. The client's handshake is part of its greeting, in Worker+Greeting.swift.
 //
 // A session reads ahead, so what its socket is ready for says little about what it can do: any event lets both
 // directions try, and the session's own word (want read, want write) is the only one that stops them.
@@ -31,54 +31,6 @@ package struct TLSRouting: Sendable {
 }
 
 extension Worker {
-    // MARK: - The client's handshake
-
-    /// Begins the handshake of a new flow, or sheds it when as many as allowed are under way.
-    mutating func greet(_ slot: Int, _ context: ServerContext, at now: Instant) {
-        let flow = flows[slot]
-        let hasRoom = greetingCount < settings.handshakeCountMax
-        guard hasRoom, let session = context.makeSession(on: flow.client) else {
-            flows[slot].phase = .free
-            flowSlots.free(slot)
-            flow.client.closeWithReset()
-            counters.add(1, hasRoom ? .shedDescriptors : .shedHandshakes)
-            counters.add(1, .rejectedFlows, listener: flow.listener)
-            return
-        }
-        flows[slot].clientSession = session
-        flows[slot].phase = .greeting
-        flows[slot].up.transfer.neverSplice()
-        flows[slot].down.transfer.neverSplice()
-        greetingCount += 1
-        flowTimers.set(slot, to: now.advanced(bySeconds: settings.handshakeTimeoutSeconds))
-        // The first event comes at once if the client's hello is there.
-        _ = enroll(slot, at: now)
-    }
-
-    /// A step of the handshake; once done, the flow goes to a target with the bytes that came behind it.
-    mutating func goOnGreeting(_ slot: Int, at now: Instant) {
-        switch flows[slot].clientSession.handshake() {
-        case .wantRead, .wantWrite:
-            return
-        case .failed:
-            greetingFailed(slot, at: now)
-        case .done:
-            greetingCount -= 1
-            flows[slot].phase = .connecting
-            if let ending = pump(slot, isUp: true, at: now) {
-                end(slot, ending, at: now)
-            } else if !connectNext(slot, at: now) {
-                counters.add(1, .rejectedFlows, listener: flows[slot].listener)
-                end(slot, .balancerReset, at: now)
-            }
-        }
-    }
-
-    mutating func greetingFailed(_ slot: Int, at now: Instant) {
-        counters.add(1, .clientHandshakeFailures, listener: flows[slot].listener)
-        end(slot, .handshakeFailed, at: now)
-    }
-
     // MARK: - The target's handshake
 
     /// A step of the handshake with the target, within the time that its connection may take.

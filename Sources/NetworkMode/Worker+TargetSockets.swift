@@ -24,11 +24,17 @@ enum TargetSocket {
 }
 
 extension Worker {
-    /// - Parameter hasEarlyBytes: There is something to send as soon as the connection stands.
+    /// - Parameters:
+    ///   - client: Whose address the target is to see, where the families agree; nil for one of Weir's own.
+    ///   - hasEarlyBytes: There is something to send as soon as the connection stands.
     mutating func openTargetSocket(
-        _ transport: Transport, to selection: Selection, hasEarlyBytes: Bool = false
+        _ transport: Transport, to selection: Selection, as client: Endpoint? = nil,
+        hasEarlyBytes: Bool = false
     ) -> TargetSocket {
         let family = selection.endpoint.address.family
+        if let client, client.address.family == family {
+            return openSocket(transport, to: selection.endpoint, as: client, hasEarlyBytes: hasEarlyBytes)
+        }
         var sourcesLeft = max(1, snapshot.sourceAddresses.count { $0.family == family })
         while sourcesLeft > 0 {
             sourcesLeft -= 1
@@ -46,6 +52,36 @@ extension Worker {
             guard errno == .addressNotAvailable || errno == .wouldBlock else { return .refused }
             counters.add(1, .portAllocationErrors)
         }
+        return .noPort
+    }
+
+    /// A socket that speaks from the client's own address; see ip(7), IP_TRANSPARENT. Answers come back only where
+    /// the routes lead them here: "weir network plan" says how.
+    private mutating func openSocket(
+        _ transport: Transport, to endpoint: Endpoint, as client: Endpoint, hasEarlyBytes: Bool
+    ) -> TargetSocket {
+        let transparent = client.address.family == .v4 ? SocketOption.transparentV4 : .transparentV6
+        // The client's port may be taken towards this target, by a flow through another listener.
+        for port in [client.port, 0] {
+            guard let socket = try? Descriptor.socket(transport, client.address.family) else {
+                return .noDescriptor
+            }
+            prepare(socket, transport, hasEarlyBytes: hasEarlyBytes)
+            guard socket.set(transparent) == nil else {
+                // Without CAP_NET_ADMIN. The target must not be blamed, nor see another address.
+                socket.close()
+                counters.add(1, .internalErrors)
+                return .noPort
+            }
+            socket.set(.reuseAddress)
+            if port == 0 { socket.set(.bindAddressNoPort) }
+            let errno =
+                socket.bind(to: Endpoint(address: client.address, port: port)) ?? socket.connect(to: endpoint)
+            if errno == nil || errno == .inProgress { return .open(socket, sourceColumn: 0) }
+            socket.close()
+            guard errno == .addressNotAvailable || errno == .addressInUse else { return .refused }
+        }
+        counters.add(1, .portAllocationErrors)
         return .noPort
     }
 

@@ -154,9 +154,11 @@ extension Worker {
 
     /// A socket, for which another flow, unassured, gives way when descriptors are out.
     private mutating func openDatagramSocket(for slot: Int, to selection: Selection) -> TargetSocket {
-        let socket = openTargetSocket(.udp, to: selection)
+        let preserves = snapshot.groups[selection.groupIndex].preservesClientIP
+        let client = preserves ? datagramFlows[slot].key.client : nil
+        let socket = openTargetSocket(.udp, to: selection, as: client)
         guard case .noDescriptor = socket, recycleOldest(sparing: slot) else { return socket }
-        return openTargetSocket(.udp, to: selection)
+        return openTargetSocket(.udp, to: selection, as: client)
     }
 
     /// The target answered with ICMP port unreachable: a sign of ill health, and another target for the flow.

@@ -29,6 +29,8 @@ package struct Worker: ~Copyable {
     var pausedListeners: [Int] = []
     var resumeListenersAt = Instant.distantFuture
     var isDraining = false
+    /// Listeners have their slots, but nothing is taken from them: before a take-over, and after a hand-over.
+    var isHolding: Bool
     var isStopped = false
 
     // TCP
@@ -62,9 +64,11 @@ package struct Worker: ~Copyable {
 
     package init(
         index: Int, settings: WorkerSettings, counters: WorkerCounters, census: FlowCensus,
-        epoll: EpollHandle, now: Instant, onTrafficRefused: @escaping @Sendable (TargetNumber) -> Void
+        epoll: EpollHandle, now: Instant, isHolding: Bool = false,
+        onTrafficRefused: @escaping @Sendable (TargetNumber) -> Void
     ) throws(SystemCallError) {
         self.index = index
+        self.isHolding = isHolding
         self.settings = settings
         self.counters = counters
         self.census = census
@@ -139,6 +143,24 @@ extension Worker: TurnHandler {
             receipt.acknowledge()
         case .drain(let receipt):
             drainListeners(at: now)
+            receipt.acknowledge()
+        case .listShares(let collector, let receipt):
+            listShares(into: collector)
+            receipt.acknowledge()
+        case .handOver(let collector, let receipt):
+            handOver(to: collector, at: now)
+            receipt.acknowledge()
+        case .adopt(let adopted, let receipt):
+            adopt(adopted, at: now)
+            receipt.acknowledge()
+        case .listen(let change, let receipt):
+            apply(change, routingNewFlowsBy: snapshot, at: now)
+            receipt.acknowledge()
+        case .resume(let receipt):
+            resume()
+            receipt.acknowledge()
+        case .release(let receipt):
+            release()
             receipt.acknowledge()
         case .stop:
             stop(at: now)

@@ -13,18 +13,32 @@ package enum WorkerMessage: Sendable {
     case list(FlowCollector, Receipt)
     /// Take what is queued, then close the listeners; live flows go on.
     case drain(Receipt)
+    /// Name the listening sockets that are served.
+    case listShares(HandOverCollector, Receipt)
+    /// Stop reading listeners and give the UDP flows away.
+    case handOver(HandOverCollector, Receipt)
+    /// Go on with UDP flows of another process, which came through these sockets.
+    case adopt([(flow: AdoptedFlow, share: ListenerShare)], Receipt)
+    /// Serve further sockets.
+    case listen(ListenerChange, Receipt)
+    /// Begin to serve what was held back, or serve again.
+    case resume(Receipt)
+    /// Close the listening sockets, which another process serves.
+    case release(Receipt)
     /// End now, live flows included.
     case stop
 }
 
 /// What one worker is to serve after a publication.
 package struct ListenerChange: Sendable {
-    /// New sockets, open and bound, which the worker owns from now on.
-    package let opened: [(binding: ListenerBinding, socket: Descriptor)]
+    /// New sockets, open and bound, which the worker owns from now on; `share` counts those of one binding.
+    package let opened: [(binding: ListenerBinding, share: Int, socket: Descriptor)]
     /// Bindings that end.
     package let closed: [ListenerBinding]
 
-    package init(opened: [(binding: ListenerBinding, socket: Descriptor)], closed: [ListenerBinding]) {
+    package init(
+        opened: [(binding: ListenerBinding, share: Int, socket: Descriptor)], closed: [ListenerBinding] = []
+    ) {
         self.opened = opened
         self.closed = closed
     }

@@ -19,18 +19,19 @@ package final class Workers: Sendable {
         var prepared: [UInt64: Prepared] = [:]
         var nextTicket: UInt64 = 1
         var snapshot = RoutingSnapshot.empty
+        var inheritance = Inheritance()
     }
 
     /// Sockets that are open but belong to no worker yet.
     private struct Prepared {
-        var opened: [(binding: ListenerBinding, shares: [Descriptor])]
+        var opened: [(binding: ListenerBinding, shares: [PlacedSocket])]
         var wanted: Set<ListenerBinding>
     }
 
     package let count: Int
     package let census: FlowCensus
-    private let settings: WorkerSettings
-    private let mailboxes: [Mailbox<WorkerMessage>]
+    let settings: WorkerSettings
+    let mailboxes: [Mailbox<WorkerMessage>]
     private let counters: [WorkerCounters]
     private let threads: [DataPlaneThread]
     private let state = Mutex(State())
@@ -38,11 +39,12 @@ package final class Workers: Sendable {
     /// Starts one worker thread per entry of `processors`, pinned to it.
     ///
     /// - Parameters:
+    ///   - isHolding: The workers take nothing from their listeners until `resume`.
     ///   - onTrafficRefused: Runs on a worker when a target answered datagrams with ICMP port
     ///     unreachable, at most once a second per target and worker. It must not block.
     ///   - onThreadStart: Runs first on each worker's thread; tests enter it into their fault plans.
     package init(
-        processors: [Int?], settings: WorkerSettings,
+        processors: [Int?], settings: WorkerSettings, isHolding: Bool = false,
         onThreadStart: @escaping @Sendable () -> Void = {},
         onTrafficRefused: @escaping @Sendable (TargetNumber) -> Void
     ) throws(SystemCallError) {
@@ -61,7 +63,8 @@ package final class Workers: Sendable {
             let reactor = try Reactor(mailbox: mailbox)
             let worker = try Worker(
                 index: index, settings: settings, counters: own, census: census,
-                epoll: reactor.registrations, now: now, onTrafficRefused: onTrafficRefused)
+                epoll: reactor.registrations, now: now, isHolding: isHolding,
+                onTrafficRefused: onTrafficRefused)
             threads.append(
                 try ReactorThread.start(
                     name: "weir-worker-\(index)", processor: processor, reactor: reactor, handler: worker,
@@ -80,22 +83,34 @@ package final class Workers: Sendable {
     package func prepare(_ bindings: [ListenerBinding]) throws(ListenerOpenErrors) -> UInt64 {
         let served = state.withLock { $0.served }
         let ownAddresses = Set(served.map { OwnAddress(endpoint: $0.endpoint, transport: $0.transport) })
-        var opened: [(binding: ListenerBinding, shares: [Descriptor])] = []
+        var opened: [(binding: ListenerBinding, shares: [PlacedSocket])] = []
         var errors: [ListenerOpenError] = []
         for binding in bindings where !served.contains(binding) {
+            if let inherited = withInheritance({ $0.claim(binding, workerCount: count) }) {
+                for placed in inherited {
+                    ListenerSockets.adapt(
+                        placed.socket, to: binding, congestionControl: settings.clientCongestionControl)
+                }
+                opened.append((binding, inherited))
+                continue
+            }
             do {
                 let isOwn = ownAddresses.contains(
                     OwnAddress(endpoint: binding.endpoint, transport: binding.transport))
                 let shares = try ListenerSockets.open(
                     binding, workerCount: count, congestionControl: settings.clientCongestionControl,
                     isSharedWithOwn: isOwn)
-                opened.append((binding, shares))
+                opened.append(
+                    (
+                        binding,
+                        shares.enumerated().map { PlacedSocket(worker: $0, share: 0, socket: $1) }
+                    ))
             } catch {
                 errors.append(error)
             }
         }
         guard errors.isEmpty else {
-            for (_, shares) in opened { for share in shares { share.close() } }
+            for (_, shares) in opened { for share in shares { share.socket.close() } }
             throw ListenerOpenErrors(errors: errors)
         }
         let prepared = Prepared(opened: opened, wanted: Set(bindings))
@@ -114,7 +129,7 @@ package final class Workers: Sendable {
 
     package func abandon(ticket: UInt64) {
         guard let prepared = state.withLock({ $0.prepared.removeValue(forKey: ticket) }) else { return }
-        for (_, shares) in prepared.opened { for share in shares { share.close() } }
+        for (_, shares) in prepared.opened { for share in shares { share.socket.close() } }
     }
 
     // MARK: - Asking workers
@@ -135,13 +150,23 @@ package final class Workers: Sendable {
             state.served = prepared.wanted
             return (0..<count).map { index in
                 ListenerChange(
-                    opened: prepared.opened.map { ($0.binding, $0.shares[index]) }, closed: closed)
+                    opened: prepared.opened.flatMap { binding, shares in
+                        shares.filter { $0.worker == index }.map { (binding, $0.share, $0.socket) }
+                    }, closed: closed)
             }
         }
         let receipt = Receipt(count: count, onComplete: onComplete)
         for (mailbox, change) in zip(mailboxes, changes) {
             mailbox.post(.publish(snapshot, tls: tls, listeners: change, receipt))
         }
+    }
+
+    /// New contexts for the snapshot that is routed by; completes when all workers begin handshakes with them.
+    package func renewTLS(
+        _ routing: (RoutingSnapshot) -> TLSRouting, onComplete: @escaping @Sendable () -> Void
+    ) {
+        let snapshot = state.withLock { $0.snapshot }
+        publish(snapshot, tls: routing(snapshot), ticket: nil, onComplete: onComplete)
     }
 
     package func evict(
@@ -160,7 +185,11 @@ package final class Workers: Sendable {
         postToAll(onComplete) { .drain($0) }
     }
 
-    private func postToAll(
+    func withInheritance<Result>(_ body: (inout Inheritance) -> Result) -> Result {
+        state.withLock { body(&$0.inheritance) }
+    }
+
+    func postToAll(
         _ onComplete: @escaping @Sendable () -> Void, _ message: (Receipt) -> WorkerMessage
     ) {
         let receipt = Receipt(count: count, onComplete: onComplete)

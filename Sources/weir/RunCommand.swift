@@ -10,7 +10,11 @@ struct RunCommand: ParsableCommand {
         abstract: "Serve the listeners of a configuration file until told to end.",
         discussion: """
             SIGTERM drains all listeners and ends, a second SIGTERM ends at once. SIGHUP reads the \
-            configuration again; live flows go on.
+            configuration again; live flows go on. SIGUSR2 hands over to the binary that now stands where this \
+            one was started from, as "weir upgrade" does.
+
+            Listening sockets that systemd passes (LISTEN_FDS) are used in place of binding their addresses; \
+            one named "admin" is the admin API's.
             """
     )
 
@@ -42,8 +46,21 @@ struct RunCommand: ParsableCommand {
     }
 
     func run() throws {
-        let appliance = try Appliance(
-            RunOptions(configurationPath: config, state: state, admin: admin, workerCount: workers))
-        Entry.runToEnd { try await appliance.serve() }
+        let predecessor = try UpgradePredecessor.fromEnvironment()
+        let options = RunOptions(configurationPath: config, state: state, admin: admin, workerCount: workers)
+        do {
+            let appliance = try Appliance(options, predecessor: predecessor)
+            Entry.runToEnd {
+                do {
+                    try await appliance.serve()
+                } catch {
+                    predecessor?.refuse(CommandFailure(error) ?? CommandFailure(message: "\(error)."))
+                    throw error
+                }
+            }
+        } catch {
+            predecessor?.refuse(CommandFailure(error) ?? CommandFailure(message: "\(error)."))
+            throw error
+        }
     }
 }

@@ -20,7 +20,7 @@ struct Weir: AsyncParsableCommand {
             """,
         version: WeirVersion.current,
         groupedSubcommands: [
-            CommandGroup(name: "Appliance", subcommands: [RunCommand.self]),
+            CommandGroup(name: "Appliance", subcommands: [RunCommand.self, UpgradeCommand.self]),
             CommandGroup(
                 name: "Configuration",
                 subcommands: [CheckCommand.self, ApplyCommand.self, NetworkCommand.self]),

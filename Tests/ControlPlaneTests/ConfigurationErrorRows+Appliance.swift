@@ -28,8 +28,8 @@ extension ConfigurationErrorRow {
             """,
             """
             weir.yaml:1: the file is a list; it must be a mapping with the keys admin, state, workers, \
-            availability_zone, hash_seed, source_addresses, congestion_control, run_as, drain_timeout, log, \
-            limits, tls, target_groups, load_balancers.
+            availability_zone, hash_seed, source_addresses, congestion_control, run_as, drain_timeout, \
+            upgrade_drain_timeout, log, limits, tls, target_groups, load_balancers.
             """),
         ConfigurationErrorRow(
             "a word",
@@ -39,7 +39,7 @@ extension ConfigurationErrorRow {
             """
             weir.yaml:1: the file is the single value "hello"; it must be a mapping with the keys admin, \
             state, workers, availability_zone, hash_seed, source_addresses, congestion_control, run_as, \
-            drain_timeout, log, limits, tls, target_groups, load_balancers.
+            drain_timeout, upgrade_drain_timeout, log, limits, tls, target_groups, load_balancers.
             """),
         ConfigurationErrorRow(
             "two documents",
@@ -136,8 +136,8 @@ extension ConfigurationErrorRow {
             """,
             """
             weir.yaml:1: unknown key "frobnicate"; known are: admin, state, workers, availability_zone, \
-            hash_seed, source_addresses, congestion_control, run_as, drain_timeout, log, limits, tls, \
-            target_groups, load_balancers.
+            hash_seed, source_addresses, congestion_control, run_as, drain_timeout, \
+            upgrade_drain_timeout, log, limits, tls, target_groups, load_balancers.
             """),
         ConfigurationErrorRow(
             "key that is a list",
@@ -147,8 +147,8 @@ extension ConfigurationErrorRow {
             """,
             """
             weir.yaml:1: a key is a list; keys are words: admin, state, workers, availability_zone, \
-            hash_seed, source_addresses, congestion_control, run_as, drain_timeout, log, limits, tls, \
-            target_groups, load_balancers.
+            hash_seed, source_addresses, congestion_control, run_as, drain_timeout, \
+            upgrade_drain_timeout, log, limits, tls, target_groups, load_balancers.
             """),
     ]
 
@@ -272,6 +272,14 @@ extension ConfigurationErrorRow {
             """,
             """
             weir.yaml:1: drain_timeout is 3601 s; it must be a whole number from 0 to 3600 s.
+            """),
+        ConfigurationErrorRow(
+            "upgrade drain timeout",
+            """
+            upgrade_drain_timeout: 86401
+            """,
+            """
+            weir.yaml:1: upgrade_drain_timeout is 86401 s; it must be a whole number from 0 to 86400 s.
             """),
         ConfigurationErrorRow(
             "log",

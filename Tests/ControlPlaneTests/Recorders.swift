@@ -197,6 +197,7 @@ final class WorkerRecorder: WorkerControl {
 /// A prober whose reports the test writes.
 final class ProbeRecorder: ProbeControl {
     private let current = Mutex<[ProbeTarget]>([])
+    let restored = Mutex<[TargetNumber: HealthVerdict]>([:])
     private let continuation: AsyncStream<ProbeReport>.Continuation
     let reports: AsyncStream<ProbeReport>
 
@@ -204,6 +205,7 @@ final class ProbeRecorder: ProbeControl {
         (reports, continuation) = AsyncStream.makeStream()
     }
 
+    func restore(_ verdicts: [TargetNumber: HealthVerdict]) { restored.withLock { $0 = verdicts } }
     func update(_ targets: [ProbeTarget]) { current.withLock { $0 = targets } }
 
     var targets: [ProbeTarget] { current.withLock { $0 } }

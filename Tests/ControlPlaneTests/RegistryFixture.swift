@@ -40,7 +40,8 @@ struct RegistryFixture {
         _ yaml: String? = RegistryFixture.web(), store: Store? = nil,
         workers: WorkerRecorder = WorkerRecorder(),
         certificates: CertificateRecorder? = nil, features: DataPlaneFeatures = .all,
-        seed: HashSeed = HashSeed(first: 1, second: 2), tableSlotCount: Int = 251
+        seed: HashSeed = HashSeed(first: 1, second: 2), tableSlotCount: Int = 251,
+        past: HandedOverRegistry? = nil
     ) async throws {
         let configuration = try yaml.map { text in try Configuration.parse(text) }
         self.workers = workers
@@ -53,7 +54,7 @@ struct RegistryFixture {
                 store: self.store,
                 settings: configuration?.settings ?? ApplianceSettings(), randomSeed: seed, clock: time.clock,
                 version: "test", tableSlotCount: tableSlotCount),
-            configuration: configuration)
+            configuration: configuration, past: past)
     }
 
     @discardableResult

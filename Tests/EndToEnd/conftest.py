@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import accounting, network, servers
+from harness import accounting, network, servers, upgrades
 from harness.ports import PortAllocator
 from harness.weir import BINARY, Weir
 
@@ -25,6 +25,7 @@ def pytest_sessionstart(session):
     if not BINARY.exists():
         pytest.exit(f"{BINARY} is not built; run scripts/test, or set WEIR_BINARY", returncode=2)
     network.delete_leftovers()
+    upgrades.adopt_orphans()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -17,6 +17,7 @@ import hashlib
 import os
 import random
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -151,6 +152,7 @@ class Soak:
             rows = self.watch(hammer, pulses, jobs)
             errors = [repr(error) for _, error in hammer.errors]
             errors += [error for worker in [*pulses, *jobs] for error in worker.errors]
+            errors += ["a datagram was lost"] * sum(pulse.lost for pulse in pulses)
         return rows, errors
 
     def watch(self, hammer, pulses, jobs):
@@ -214,6 +216,8 @@ def growth(rows):
 
 
 def main(minutes):
+    # As Ctrl-C does, it ends Weir too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended before its time"))
     home = tempfile.mkdtemp(prefix="weir-soak-")
     soak = Soak(home, minutes)
     reasons = []

@@ -9,8 +9,8 @@ from harness.waiting import eventually
 from harness.weir import FAST_CHECK, configuration, group, listener
 
 
-def metrics(new=5, active=0, gone=0, listener_new=None, attempts=None, resets=0, recycled=0, errors=0, to_targets=100,
-            to_clients=200, udp_bytes=0, listener_active=None):
+def metrics(new=5, active=0, gone=0, target_resets=0, listener_new=None, attempts=None, resets=0, recycled=0,
+            errors=0, to_targets=100, to_clients=200, udp_bytes=0, listener_active=None):
     lines = ["# HELP weir_new_flows_total of two load balancers"]
 
     def add(name, value, **labels):
@@ -27,8 +27,8 @@ def metrics(new=5, active=0, gone=0, listener_new=None, attempts=None, resets=0,
         add(f"{prefix}_active_flows", active if live is None else live, transport="tcp")
     add("weir_tcp_resets_total", resets, by="elb")
     add("weir_tcp_resets_total", gone, by="client")
-    add("weir_listener_tcp_resets_total", gone + 1, by="client")
-    add("weir_target_group_tcp_resets_total", 1, by="client")
+    add("weir_listener_tcp_resets_total", gone, by="client")
+    add("weir_target_group_tcp_resets_total", target_resets, by="target")
     lines.append(f"weir_worker_recycled_flows_total {recycled}")
     add("weir_target_group_target_connection_errors_total", errors, target_group="web")
     add("weir_target_connection_errors_total", errors, load_balancer="edge")
@@ -52,6 +52,7 @@ def test_what_adds_up_is_no_problem():
     assert own_problems(metrics(gone=2, attempts=3), NOBODY) == []
     assert server_problems(metrics(), tally(), Circumstances()) == []
     assert server_problems(metrics(gone=2), tally(connections=3), Circumstances()) == []
+    assert server_problems(metrics(new=6, resets=1, target_resets=1), tally(), Circumstances()) == []
     lossy = tally(datagram_bytes_received=50, datagrams_lost=1)
     assert server_problems(metrics(to_targets=160, udp_bytes=60), lossy, Circumstances()) == []
     assert server_problems(metrics(), tally(connections=9, silent=4, sent=220, sent_to_silent=20), CHECKED) == []

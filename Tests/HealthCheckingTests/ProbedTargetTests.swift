@@ -43,6 +43,15 @@ import Testing
         #expect(subject.target == next)
     }
 
+    @Test func `a verdict of another process is where counting begins`() {
+        let failed = HealthVerdict.unhealthy(.connectionRefused)
+        var subject = ProbedTarget(
+            target(1, Self.endpoint, HealthCheck(healthyThresholdCount: 2)), verdict: failed)
+        #expect(subject.machine.verdict == failed)
+        // One success makes a new target healthy, but not one that is known to be unhealthy.
+        #expect(changes(of: &subject, by: [.success, .success]) == [false, true])
+    }
+
     @Test func `new thresholds count from the verdict on`() {
         var subject = ProbedTarget(target(1, Self.endpoint, HealthCheck()))
         _ = subject.observe(.success)

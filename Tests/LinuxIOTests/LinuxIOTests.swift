@@ -86,6 +86,19 @@ import Testing
         #expect((0..<1_000).allSatisfy { slab[$0] == UInt64($0) })
     }
 
+    @Test func `lends room to be filled and bytes to be parsed, and nothing beside them`() {
+        let region = ByteRegion(byteCount: 4_096)
+        let count = region.fill(at: 100, byteCountMax: 3) { output in
+            #expect(output.freeCapacity == 3)
+            output.append(5)
+            output.append(6)
+        }
+        #expect(count == 2)
+        #expect(region.parse(at: 99, byteCount: 4) { [$0[0], $0[1], $0[2], $0[3]] } == [0, 5, 6, 0])
+        #expect(region.fill(at: 4_096, byteCountMax: 0) { _ in } == 0)
+        #expect(region.parse(at: 4_096, byteCount: 0) { $0.count } == 0)
+    }
+
     @Test func `discarded bytes read as zero`() throws {
         let region = ByteRegion(byteCount: 64 << 10)
         let (source, sink) = try connectedPair()

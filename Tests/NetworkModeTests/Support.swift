@@ -176,16 +176,16 @@ final class TestServer: Sendable {
 final class TestBalancer {
     let workers: Workers
     var version: UInt64 = 0
-    private(set) var bindings: [ListenerBinding] = []
+    var bindings: [ListenerBinding] = []
     let refused = Mutex<[TargetNumber]>([])
 
     init(
-        workerCount: Int = 1, settings: WorkerSettings = TestBalancer.smallSettings,
+        workerCount: Int = 1, settings: WorkerSettings = TestBalancer.smallSettings, isHolding: Bool = false,
         onThreadStart: @escaping @Sendable () -> Void = {}
     ) throws {
         let sink = RefusalSink()
         workers = try Workers(
-            processors: [Int?](repeating: nil, count: workerCount), settings: settings,
+            processors: [Int?](repeating: nil, count: workerCount), settings: settings, isHolding: isHolding,
             onThreadStart: onThreadStart
         ) { number in sink.numbers.withLock { $0.append(number) } }
         self.sink = sink

@@ -21,14 +21,15 @@ import Testing
             "Synchronization", "Yams",
         ],
         "AdminServer": [
-            "AdminModel", "Balancing", "ControlPlane", "Foundation", "HTTPTypes", "Hummingbird", "Logging",
-            "NIOCore", "NIOHTTPTypes", "NIOPosix", "ServiceLifecycle", "Synchronization",
+            "AdminModel", "Balancing", "ControlPlane", "Foundation", "HTTPTypes", "Hummingbird",
+            "HummingbirdCore", "Logging", "NIOCore", "NIOHTTPTypes", "NIOPosix", "ServiceLifecycle",
+            "Synchronization",
         ],
         "weir": [
             "AdminModel", "AdminServer", "ArgumentParser", "Balancing", "ControlPlane", "Dispatch",
             "Foundation",
             "Glibc", "HealthChecking", "LinuxIO", "Logging", "NIOCore", "NIOHTTP1", "NIOPosix", "NetworkMode",
-            "Reactor", "ServiceLifecycle", "Synchronization", "UnixSignals", "Yams",
+            "Reactor", "ServiceLifecycle", "Synchronization", "TLSTermination", "UnixSignals", "Yams",
         ],
     ]
 

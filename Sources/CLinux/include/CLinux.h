@@ -25,6 +25,8 @@ enum weir_option {
     WEIR_OPTION_TCP_NODELAY,
     WEIR_OPTION_TCP_QUICKACK,
     WEIR_OPTION_LOCAL_PORT_RANGE,
+    WEIR_OPTION_IPV4_TRANSPARENT,
+    WEIR_OPTION_IPV6_TRANSPARENT,
     WEIR_OPTION_KEEPALIVE,
     WEIR_OPTION_TCP_KEEPIDLE,
     WEIR_OPTION_TCP_KEEPINTVL,
@@ -62,6 +64,8 @@ int weir_close(int fd);
 int weir_close_with_reset(int fd);
 
 long weir_receive(int fd, void *buffer, size_t count);
+/// The same without taking the bytes; see recv(2), MSG_PEEK.
+long weir_peek(int fd, void *buffer, size_t count);
 /// send(2) without SIGPIPE.
 long weir_send(int fd, const void *buffer, size_t count);
 /// The same when more follows at once, so that the kernel may wait to fill a segment (MSG_MORE).
@@ -186,6 +190,45 @@ int weir_find_group(const char *name, uint32_t *gid);
 void weir_describe_error(int number, char *buffer, size_t count);
 /// The symbolic name of an errno, such as "EACCES"; "errno" for one without a name.
 const char *weir_error_name(int number);
+
+// MARK: Handing open files over
+
+/// SCM_MAX_FD: more descriptors in one message are refused by the kernel.
+#define WEIR_DESCRIPTORS_PER_MESSAGE 253
+
+/// What a socket that somebody else opened is.
+struct weir_socket_description {
+    /// Family zero for a Unix socket.
+    struct weir_endpoint local;
+    bool is_stream;
+    bool is_datagram;
+    bool is_listening;
+    /// SO_REUSEPORT is set.
+    bool shares_port;
+    /// Of a Unix socket with a name in the file system; empty otherwise.
+    char path[109];
+};
+
+/// socketpair(2) of SOCK_SEQPACKET, close-on-exec.
+int weir_message_pair(int *one, int *other);
+/// sendmsg(2) with SCM_RIGHTS; waits for room until the monotonic deadline, then -ETIMEDOUT.
+long weir_send_message(
+    int fd, const void *bytes, size_t count, const int *descriptors, unsigned descriptor_count,
+    uint64_t deadline);
+/// recvmsg(2): zero at the end of the conversation, -ETIMEDOUT after the deadline. `descriptors` has room for
+/// WEIR_DESCRIPTORS_PER_MESSAGE; they are close-on-exec. -EMFILE when some found no room in this process.
+long weir_receive_message(
+    int fd, void *bytes, size_t count, int *descriptors, unsigned *descriptor_count, uint64_t deadline);
+int weir_describe_socket(int fd, struct weir_socket_description *description);
+/// Non-blocking and close-on-exec, as every descriptor of Weir is.
+int weir_make_nonblocking(int fd);
+/// posix_spawn(3) with default signals and one inherited descriptor, which keeps its number. Passes
+/// CAP_NET_BIND_SERVICE on where the calling thread has it. Returns the process id.
+int weir_spawn(const char *path, char *const *arguments, char *const *environment, int inherited);
+/// kill(2) with SIGKILL.
+int weir_kill(int pid);
+/// waitpid(2) until the monotonic deadline; the exit status, or 128 and the signal.
+int weir_reap(int pid, uint64_t deadline);
 
 // MARK: Fault injection (debug builds)
 

@@ -96,6 +96,8 @@ package struct ApplianceSettings: Sendable, Equatable {
     package var runAs: String?
     /// How long SIGTERM waits for live flows, 0–3600.
     package var drainTimeoutSeconds = 30
+    /// How long the process that was upgraded keeps its live flows, 0–86400.
+    package var upgradeDrainTimeoutSeconds = 3_600
     package var logLevel = LogLevel.info
     package var logFormat = LogFormat.text
     package var tcpFlowCountMax = Limits.tcpFlowCountDefault
@@ -123,6 +125,7 @@ package struct ApplianceSettings: Sendable, Equatable {
             ("congestion_control.target", targetCongestionControl ?? "the system's"),
             ("run_as", runAs ?? "none"),
             ("drain_timeout", String(drainTimeoutSeconds)),
+            ("upgrade_drain_timeout", String(upgradeDrainTimeoutSeconds)),
             ("log.level", logLevel.rawValue),
             ("log.format", logFormat.rawValue),
             ("limits.tcp_flows", String(tcpFlowCountMax)),

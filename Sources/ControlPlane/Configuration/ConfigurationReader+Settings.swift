@@ -7,7 +7,7 @@ extension ConfigurationReader {
     static let settingKeys = [
         "admin", "state", "workers", "availability_zone", "hash_seed", "source_addresses",
         "congestion_control",
-        "run_as", "drain_timeout", "log", "limits", "tls",
+        "run_as", "drain_timeout", "upgrade_drain_timeout", "log", "limits", "tls",
     ]
 
     mutating func readSettings(_ top: Scope, into configuration: inout Configuration) {
@@ -32,6 +32,11 @@ extension ConfigurationReader {
         if let seconds = integer("drain_timeout", of: top, in: 0...Limits.drainTimeoutSecondsMax, unit: " s")
         {
             settings.drainTimeoutSeconds = seconds
+        }
+        if let seconds = integer(
+            "upgrade_drain_timeout", of: top, in: 0...Limits.upgradeDrainTimeoutSecondsMax, unit: " s")
+        {
+            settings.upgradeDrainTimeoutSeconds = seconds
         }
         readLog(top, into: &settings, named: &named)
         readLimits(top, into: &settings, named: &named)

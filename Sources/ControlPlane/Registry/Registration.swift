@@ -127,6 +127,33 @@ package struct Registration: Sendable {
         unhealthyDrainingUntil = nil
     }
 
+    // MARK: Taking over
+
+    /// What a process knew of the target that this one takes over from.
+    package struct Past: Sendable {
+        package var verdict: HealthVerdict
+        package var lastProbe: LastProbe?
+        package var isCutOff: Bool
+        package var unhealthyDrainingUntil: Instant?
+        package var shownState: TargetHealthState
+        package var since: Double
+    }
+
+    package var past: Past {
+        Past(
+            verdict: verdict, lastProbe: lastProbe, isCutOff: isCutOff,
+            unhealthyDrainingUntil: unhealthyDrainingUntil, shownState: shownState, since: since)
+    }
+
+    package mutating func restore(_ past: Past) {
+        verdict = past.verdict
+        lastProbe = past.lastProbe
+        isCutOff = past.isCutOff
+        unhealthyDrainingUntil = past.unhealthyDrainingUntil
+        shownState = past.shownState
+        since = past.since
+    }
+
     // MARK: Showing
 
     /// Keeps `since` at the moment when the shown state last changed.

@@ -29,6 +29,7 @@ extension Registry {
         let configuration = try Self.parse(text, fileName: fileName)
         await takeTurn()
         defer { changes.finish() }
+        if !isDryRun { try refuseDuringUpgrade() }
         guard !isDraining || isDryRun else {
             throw ControlError(
                 kind: .conflict, code: "OperationNotPermitted",

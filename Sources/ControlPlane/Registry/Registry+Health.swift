@@ -85,6 +85,18 @@ extension Registry {
         await workers.drain()
     }
 
+    /// Bounds how long a drain waits; the earliest bound counts.
+    package func waitForFlows(atMostSeconds seconds: Int) {
+        let deadline = clock.now().advanced(bySeconds: seconds)
+        drainDeadline = drainDeadline.map { min($0, deadline) } ?? deadline
+    }
+
+    /// False when a drain has nothing to wait for any more, or has waited long enough.
+    var isWaitingForFlows: Bool {
+        guard let drainDeadline, clock.now() < drainDeadline else { return false }
+        return liveTCPFlowCount() > 0
+    }
+
     /// Live TCP flows of all listeners: what a drain waits for.
     ///
     /// UDP flows have no end of their own that one could wait for.

@@ -12,6 +12,7 @@ extension Registry {
     ) async throws(ControlError) -> TargetsResponse {
         await takeTurn()
         defer { changes.finish() }
+        try refuseDuringUpgrade()
         var candidate = state
         let position = try position(of: group)
         let now = clock.now()
@@ -41,6 +42,7 @@ extension Registry {
     ) async throws(ControlError) -> TargetsResponse {
         await takeTurn()
         defer { changes.finish() }
+        try refuseDuringUpgrade()
         var candidate = state
         let position = try position(of: group)
         var ids: [TargetID] = []

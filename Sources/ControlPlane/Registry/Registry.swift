@@ -33,6 +33,11 @@ package actor Registry {
     /// Reports that wait for their turn; a burst of them makes one publication.
     var pendingReports: [ProbeReport] = []
     var isDraining = false
+    var upgrade = UpgradePhase.none
+    /// When live flows of a process that is about to end are no longer waited for; see `RegistryService`.
+    var drainDeadline: Instant?
+    /// Our numbers of targets by those of the process that we take over from, until we have.
+    package internal(set) var inheritedNumbers: [UInt32: TargetNumber] = [:]
     /// Wakes the loops of `run()`; one wake-up stands for any number of causes.
     let reportSignal: AsyncStream<Void>
     let reportContinuation: AsyncStream<Void>.Continuation
@@ -102,22 +107,32 @@ package actor Registry {
 
     /// Loads the store, applies the file to it, and publishes the first snapshot.
     ///
-    /// - Parameter configuration: Nil runs what the store has.
+    /// - Parameters:
+    ///   - configuration: Nil runs what the store has.
+    ///   - past: What the process knew that this one takes over from. Then changes are refused until `takeOver`.
     package static func start(
-        _ parts: Parts, configuration: Configuration? = nil
+        _ parts: Parts, configuration: Configuration? = nil, past: HandedOverRegistry? = nil
     ) async throws(ControlError) -> Registry {
-        let stored: StoredState
+        var parts = parts
+        if let seed = past?.seed { parts.randomSeed = seed }
+        var stored: StoredState
         do throws(StoreError) {
             stored = try await parts.store.load()
+            if let definitions = try past?.storedState() {
+                try await parts.store.save(definitions, replacing: stored)
+                stored = definitions
+            }
         } catch {
             throw ControlError(kind: .failed, code: "InternalFailure", message: error.description)
         }
         let registry = Registry(parts, stored: stored)
-        try await registry.begin(with: configuration)
+        try await registry.begin(with: configuration, past: past)
         return registry
     }
 
-    private func begin(with configuration: Configuration?) async throws(ControlError) {
+    private func begin(
+        with configuration: Configuration?, past: HandedOverRegistry?
+    ) async throws(ControlError) {
         await takeTurn()
         defer { changes.finish() }
         let now = clock.now()
@@ -131,16 +146,18 @@ package actor Registry {
                 },
                 loadBalancers: stored.loadBalancers),
             prune: false, at: now, secondsSince1970: wall)
+        let places = past.map { candidate.restore($0, at: now, secondsSince1970: wall) } ?? [:]
         if let configuration {
             settings = configuration.settings
             _ = try candidate.merge(configuration, prune: false, at: now, secondsSince1970: wall)
             // A target that the file no longer lists has no flow in a process that just began.
-            candidate.removeTargets(Set(candidate.numbersWithDeadlines))
+            if past == nil { candidate.removeTargets(Set(candidate.numbersWithDeadlines)) }
         }
         try candidate.validate(with: features)
+        if past != nil { prepareTakeOver(of: candidate, numbers: places) }
         try await commit(candidate, from: configuration)
         logger.info(
-            "serving",
+            past == nil ? "serving" : "prepared to take over",
             metadata: [
                 "load_balancers": "\(state.loadBalancers.count)", "target_groups": "\(state.groups.count)",
                 "targets": "\(state.registeredTargetCount)",
@@ -240,6 +257,8 @@ package actor Registry {
     ///
     /// Only after a publication: then no worker can begin another flow to a draining target.
     func settleDeadlines() async {
+        // The flows that draining targets stay for have yet to arrive.
+        guard upgrade != .takingOver else { return }
         let due = state.takeDue(
             workers.counters(targets: state.numbersWithDeadlines, listeners: []), at: clock.now())
         await evict(due.evictions)

@@ -8,12 +8,19 @@ import ServiceLifecycle
 package struct RegistryService: Service {
     private let registry: Registry
     private let drainTimeoutSeconds: Int
+    private let upgradeDrainTimeoutSeconds: Int
     private let clock: RegistryClock
 
-    /// - Parameter drainTimeoutSeconds: How long live TCP flows may go on after shutdown began.
-    package init(registry: Registry, drainTimeoutSeconds: Int, clock: RegistryClock = .system) {
+    /// - Parameters:
+    ///   - drainTimeoutSeconds: How long live TCP flows may go on after shutdown began.
+    ///   - upgradeDrainTimeoutSeconds: The same when it began because a successor serves.
+    package init(
+        registry: Registry, drainTimeoutSeconds: Int, upgradeDrainTimeoutSeconds: Int = 3_600,
+        clock: RegistryClock = .system
+    ) {
         self.registry = registry
         self.drainTimeoutSeconds = drainTimeoutSeconds
+        self.upgradeDrainTimeoutSeconds = upgradeDrainTimeoutSeconds
         self.clock = clock
     }
 
@@ -22,9 +29,13 @@ package struct RegistryService: Service {
             group.addTask { await registry.run() }
             defer { group.cancelAll() }
             try await gracefulShutdown()
-            await registry.drain()
-            let deadline = clock.now().advanced(bySeconds: drainTimeoutSeconds)
-            while clock.now() < deadline, await registry.liveTCPFlowCount() > 0 {
+            if await registry.isHandedOver {
+                await registry.waitForFlows(atMostSeconds: upgradeDrainTimeoutSeconds)
+            } else {
+                await registry.drain()
+                await registry.waitForFlows(atMostSeconds: drainTimeoutSeconds)
+            }
+            while await registry.isWaitingForFlows {
                 try await clock.sleep(.milliseconds(100))
             }
         }

@@ -7,6 +7,7 @@
 import Balancing
 import Foundation
 import GRDB
+import Synchronization
 
 /// The store could not be opened, read or written; the message names the file, the cause and the next step.
 package struct StoreError: Error, Sendable, CustomStringConvertible {
@@ -16,13 +17,22 @@ package struct StoreError: Error, Sendable, CustomStringConvertible {
 /// The one handle on the database; `DatabaseQueue` serialises whoever uses it.
 package final class Store: Sendable {
     package let location: ApplianceSettings.StateLocation
-    private let database: DatabaseQueue
+    private let pageCountMax: Int?
+    /// Nil while another process has the file: between `release` and `reopen`.
+    private let open: Mutex<DatabaseQueue?>
 
     /// Opens or creates the store and brings its tables up to date.
     ///
     /// - Parameter pageCountMax: Makes the store full beyond this many pages of 4 KiB; for tests.
     package init(_ location: ApplianceSettings.StateLocation, pageCountMax: Int? = nil) throws(StoreError) {
         self.location = location
+        self.pageCountMax = pageCountMax
+        open = Mutex(try Self.open(location, pageCountMax: pageCountMax))
+    }
+
+    private static func open(
+        _ location: ApplianceSettings.StateLocation, pageCountMax: Int?
+    ) throws(StoreError) -> DatabaseQueue {
         var configuration = GRDB.Configuration()
         configuration.label = "weir.store"
         // Without this a second appliance on the store would wait instead of being refused.
@@ -32,21 +42,45 @@ package final class Store: Sendable {
             if let pageCountMax { try database.execute(sql: "PRAGMA max_page_count = \(pageCountMax)") }
         }
         do {
+            let database: DatabaseQueue
             switch location {
             case .memory:
                 database = try DatabaseQueue(configuration: configuration)
             case .file(let path):
-                try Self.createDirectory(for: path)
+                try createDirectory(for: path)
                 configuration.journalMode = .wal
                 configuration.prepareDatabase { database in
                     try database.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
                 }
                 database = try DatabaseQueue(path: path, configuration: configuration)
             }
-            try Self.migrator.migrate(database)
+            try migrator.migrate(database)
+            return database
         } catch {
-            throw Self.describe(error, doing: "opened", at: location)
+            throw describe(error, doing: "opened", at: location)
         }
+    }
+
+    /// Lets another process have the file until `reopen`; meanwhile every call fails. Memory stays.
+    package func release() throws(StoreError) {
+        if case .file = location { try close() }
+    }
+
+    /// Opens the file again. What it holds may be another process's; see `load`.
+    package func reopen() throws(StoreError) {
+        if open.withLock({ $0 != nil }) { return }
+        let database = try Self.open(location, pageCountMax: pageCountMax)
+        open.withLock { $0 = database }
+    }
+
+    private func database(for verb: String) throws(StoreError) -> DatabaseQueue {
+        guard let database = open.withLock({ $0 }) else {
+            throw StoreError(
+                description:
+                    "state store \"\(location)\" cannot be \(verb): this process has let go of it for "
+                    + "its successor. Repeat the command.")
+        }
+        return database
     }
 
     private static func createDirectory(for path: String) throws {
@@ -87,6 +121,7 @@ package final class Store: Sendable {
 
     /// Reads everything.
     package func load() async throws(StoreError) -> StoredState {
+        let database = try database(for: "read")
         do {
             return try await database.read(Self.readState)
         } catch {
@@ -99,6 +134,7 @@ package final class Store: Sendable {
     /// Returns after the commit is on disk. A cancelled caller does not cancel the transaction: nobody
     /// could tell whether it had been committed.
     package func save(_ new: StoredState, replacing old: StoredState) async throws(StoreError) {
+        let database = try database(for: "written")
         let result = await withCheckedContinuation { continuation in
             database.asyncWrite(
                 { database in try Self.write(new, replacing: old, to: database) },
@@ -109,8 +145,10 @@ package final class Store: Sendable {
 
     /// Closes the database; every later call fails.
     package func close() throws(StoreError) {
+        guard let database = open.withLock({ $0 }) else { return }
         do {
             try database.close()
+            open.withLock { $0 = nil }
         } catch {
             throw Self.describe(error, doing: "closed", at: location)
         }

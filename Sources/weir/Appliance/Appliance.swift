@@ -13,6 +13,7 @@ import LinuxIO
 import Logging
 import NetworkMode
 import ServiceLifecycle
+import TLSTermination
 import UnixSignals
 
 /// What the command line says over the configuration file.
@@ -30,12 +31,18 @@ struct Appliance: Sendable {
     private let admin: AdminAddress
     private let token: String?
     private let descriptorLimit: Int
+    private let predecessor: UpgradePredecessor?
+    private let activation: SocketActivation
+    private let program: String
     private let logger: Logger
 
     // MARK: - On the only thread
 
-    init(_ options: RunOptions) throws(CommandFailure) {
+    /// - Parameter predecessor: The process to take over from, if one asks.
+    init(_ options: RunOptions, predecessor: UpgradePredecessor? = nil) throws(CommandFailure) {
         self.options = options
+        self.predecessor = predecessor
+        program = ProgramFile.current(name: CommandLine.arguments[0])
         configuration = try Self.readConfiguration(options.configurationPath)
         var settings = configuration.settings
         if let state = options.state { settings.state = ApplianceSettings.StateLocation(state) }
@@ -44,6 +51,7 @@ struct Appliance: Sendable {
         ApplianceLog.bootstrap(settings)
         logger = Logger(label: "weir")
         admin = options.admin ?? AdminAddress(settings.adminAddress)
+        activation = SocketActivation.fromEnvironment(admin: admin)
         token = try Self.readToken(settings, admin: admin)
         let wanted = UInt64(
             settings.tcpFlowCountMax * 2 + settings.udpFlowCountMax + Limits.reservedDescriptorCount)
@@ -158,17 +166,28 @@ struct Appliance: Sendable {
             tcpFlowCountMax: settings.tcpFlowCountMax, udpFlowCountMax: settings.udpFlowCountMax,
             clientCongestionControl: settings.clientCongestionControl,
             targetCongestionControl: settings.targetCongestionControl)
+        workerSettings.handshakeTimeoutSeconds = settings.handshakeTimeoutSeconds
+        workerSettings.handshakeCountMax = settings.handshakeCountMax
         let warnings = [workerSettings.fit(descriptorLimit: descriptorLimit)].compactMap(\.self)
         for warning in warnings { logger.warning("\(warning)") }
         adviseOnKernelSettings()
 
         let probes = try ProbeControlAdapter()
-        let workers = try Workers(processors: processors(), settings: workerSettings) { target in
+        let workers = try Workers(
+            processors: processors(), settings: workerSettings, isHolding: predecessor != nil
+        ) { target in
             probes.trafficRefused(target)
         }
+        workers.inherit(predecessor?.sockets ?? activation.sockets)
         defer {
             probes.stop()
             workers.stop()
+        }
+        let contexts: TLSContexts
+        do throws(TLSConfigurationError) {
+            contexts = try TLSContexts(workers: workers, ticketKeyFile: settings.ticketKeyFile)
+        } catch {
+            throw CommandFailure(message: "tls.ticket_key_file: \(error)")
         }
         let store: Store
         do throws(StoreError) { store = try Store(settings.state) } catch {
@@ -178,15 +197,23 @@ struct Appliance: Sendable {
         do throws(ControlError) {
             registry = try await Registry.start(
                 Registry.Parts(
-                    workers: WorkerControlAdapter(workers: workers, startWarnings: warnings), probes: probes,
-                    features: [],
+                    workers: WorkerControlAdapter(
+                        workers: workers, contexts: contexts, startWarnings: warnings),
+                    probes: probes, certificates: contexts,
+                    features: [.tls, .proxyProtocol, .passthroughRules, .clientIPPreservation],
                     store: store, settings: settings, randomSeed: try? Machine.randomSeed(),
                     logger: Logger(label: "weir.registry"), version: WeirVersion.current),
-                configuration: configuration)
+                configuration: configuration, past: predecessor?.offer.registry)
         } catch {
             throw CommandFailure(message: error.message, details: error.details)
         }
-        try await run(registry, workers: workers)
+        let socket = try await openAdminSocket()
+        // Before anybody can know that this process serves: a signal that is not trapped yet would end it.
+        let signals = await UnixSignalsSequence(trapping: .sighup, .sigterm, .sigint, .sigusr2)
+        try await predecessor?.takeOver(workers, registry, version: WeirVersion.current)
+        closeFormerAdminSocket()
+        settleInheritance(workers)
+        try await run(registry, workers: workers, contexts: contexts, admin: socket, signals: signals)
         logger.info("ended")
     }
 
@@ -199,9 +226,82 @@ struct Appliance: Sendable {
         }
     }
 
-    private func run(_ registry: Registry, workers: Workers) async throws {
+    // MARK: - What is inherited
+
+    /// Inherits the admin API's socket, or opens it. Clients wait in its queue until the server runs.
+    private func openAdminSocket() async throws(CommandFailure) -> AdminListeningSocket {
+        if let predecessor {
+            if predecessor.offer.admin == admin.description {
+                return AdminListeningSocket(
+                    inherited: predecessor.admin.rawValue, address: admin,
+                    ownsFile: predecessor.offer.ownsAdminFile)
+            }
+        } else if let inherited = activation.admin {
+            return AdminListeningSocket(inherited: inherited.rawValue, address: admin, ownsFile: false)
+        }
+        do throws(AdminServerError) {
+            return try await AdminListeningSocket.open(admin)
+        } catch {
+            throw CommandFailure(message: "\(error)")
+        }
+    }
+
+    /// The other process leaves the file of its admin socket to us, also when we listen elsewhere.
+    private func closeFormerAdminSocket() {
+        guard let predecessor, predecessor.offer.admin != admin.description else { return }
+        guard let address = try? AdminAddress(parsing: predecessor.offer.admin) else {
+            predecessor.admin.close()
+            return
+        }
+        AdminListeningSocket(
+            inherited: predecessor.admin.rawValue, address: address, ownsFile: predecessor.offer.ownsAdminFile
+        ).close(keepingFile: false)
+    }
+
+    /// True unless the admin API's Unix socket is systemd's.
+    private var ownsAdminFile: Bool {
+        guard let predecessor, predecessor.offer.admin == admin.description else {
+            return activation.admin == nil
+        }
+        return predecessor.offer.ownsAdminFile
+    }
+
+    /// Once this process serves: closes sockets that no listener wanted, and gives every worker its share.
+    private func settleInheritance(_ workers: Workers) {
+        for warning in activation.warnings { logger.warning("\(warning)") }
+        let unclaimed = workers.closeUnclaimed()
+        if !unclaimed.isEmpty {
+            let list = unclaimed.joined(separator: ", ")
+            if predecessor == nil {
+                logger.warning(
+                    """
+                    the service manager passed sockets that no listener wants: \(list); they are closed. \
+                    Take them out of the socket unit, or add listeners for them.
+                    """)
+            } else {
+                logger.info("listeners that are no longer configured: \(list)")
+            }
+        }
+        let errors = workers.openLackingShares()
+        if let first = errors.first {
+            logger.warning(
+                "\(errors.count) workers share the inherited sockets of others, because \(first.message)")
+        }
+    }
+
+    // MARK: - Running
+
+    private func run(
+        _ registry: Registry, workers: Workers, contexts: TLSContexts, admin socket: AdminListeningSocket,
+        signals: UnixSignalsSequence
+    ) async throws {
+        let upgrader = Upgrader(
+            workers: workers, registry: registry, admin: socket, adminAddress: admin,
+            ownsAdminFile: ownsAdminFile, program: program, logger: Logger(label: "weir.upgrade"))
         let server = AdminServer(
-            address: admin, token: token, registry: registry, logger: Logger(label: "weir.admin"))
+            address: admin, token: token, registry: registry, listening: socket,
+            upgrade: { request throws(ControlError) in try await upgrader.upgrade(request) },
+            logger: Logger(label: "weir.admin"))
         // Services end in reverse order: the admin API answers while the registry drains.
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
@@ -209,14 +309,22 @@ struct Appliance: Sendable {
                     .init(service: server),
                     .init(
                         service: RegistryService(
-                            registry: registry, drainTimeoutSeconds: settings.drainTimeoutSeconds)),
+                            registry: registry, drainTimeoutSeconds: settings.drainTimeoutSeconds,
+                            upgradeDrainTimeoutSeconds: settings.upgradeDrainTimeoutSeconds)),
                 ],
                 logger: quietLogger))
+        upgrader.attach(server) { await group.triggerGracefulShutdown() }
         try await withThrowingTaskGroup(of: Void.self) { tasks in
-            tasks.addTask { await handleSignals(registry, group) }
+            tasks.addTask { await handle(signals, registry, group, upgrader) }
             tasks.addTask { await watchPorts(workers) }
             tasks.addTask {
-                if (try? await server.boundAddress) != nil { ServiceManager.notify(.ready) }
+                while (try? await Task.sleep(for: .seconds(300))) != nil { contexts.advanceTicketKeys() }
+            }
+            tasks.addTask {
+                // After an upgrade the manager knows already, from the process that handed over.
+                if (try? await server.boundAddress) != nil, predecessor == nil {
+                    ServiceManager.notify(.ready)
+                }
             }
             defer { tasks.cancelAll() }
             do {
@@ -227,26 +335,45 @@ struct Appliance: Sendable {
         }
     }
 
-    private func handleSignals(_ registry: Registry, _ group: ServiceGroup) async {
-        var isEnding = false
-        for await signal in await UnixSignalsSequence(trapping: .sighup, .sigterm, .sigint) {
-            switch signal {
-            case .sighup:
-                ServiceManager.notify(.reloading)
-                await reload(registry)
-                ServiceManager.notify(.ready)
-            default:
-                if isEnding {
-                    logger.warning("ended at once by a second signal; live flows are reset")
-                    exit(EXIT_SUCCESS)
+    private func handle(
+        _ signals: UnixSignalsSequence, _ registry: Registry, _ group: ServiceGroup, _ upgrader: Upgrader
+    ) async {
+        await withDiscardingTaskGroup { tasks in
+            var isEnding = false
+            for await signal in signals {
+                switch signal {
+                case .sighup:
+                    ServiceManager.notify(.reloading)
+                    await reload(registry)
+                    ServiceManager.notify(.ready)
+                case .sigusr2:
+                    // Beside the loop: a SIGTERM must be heard while the new process prepares. Failures are logged.
+                    tasks.addTask {
+                        do throws(ControlError) {
+                            _ = try await upgrader.upgrade(UpgradeRequest())
+                        } catch  where error.code != "UpgradeFailed" {
+                            logger.error("no upgrade: \(error.message)")
+                        } catch {}
+                    }
+                default:
+                    if isEnding {
+                        logger.warning("ended at once by a second signal; live flows are reset")
+                        exit(EXIT_SUCCESS)
+                    }
+                    isEnding = true
+                    await beginEnd(registry, group)
                 }
-                isEnding = true
-                ServiceManager.notify(.stopping)
-                logger.info(
-                    "draining for at most \(settings.drainTimeoutSeconds) s; a second signal ends at once")
-                await group.triggerGracefulShutdown()
             }
         }
+    }
+
+    private func beginEnd(_ registry: Registry, _ group: ServiceGroup) async {
+        // After a hand-over the manager follows the other process, which is not stopping.
+        let isHandedOver = await registry.isHandedOver
+        if !isHandedOver { ServiceManager.notify(.stopping) }
+        logger.info("draining for at most \(settings.drainTimeoutSeconds) s; a second signal ends at once")
+        if isHandedOver { await registry.waitForFlows(atMostSeconds: settings.drainTimeoutSeconds) }
+        await group.triggerGracefulShutdown()
     }
 
     /// Applies the file again. Whatever is wrong with it, the running configuration stays.
@@ -256,6 +383,8 @@ struct Appliance: Sendable {
             let text = try FileText.read(path)
             do throws(ControlError) {
                 let response = try await registry.reload(text, fileName: path)
+                // Files behind unchanged settings may be new.
+                _ = try await registry.reloadCertificates()
                 for warning in response.warnings { logger.warning("\(warning)") }
                 logger.info("configuration applied", metadata: ["changes": "\(response.changes.count)"])
             } catch {

@@ -10,14 +10,16 @@ import Synchronization
 /// Network mode's workers, asked with async calls.
 final class WorkerControlAdapter: WorkerControl {
     private let workers: Workers
+    private let contexts: TLSContexts
     private let startWarnings: [String]
     private let listings = ListingTurn()
 
     private static let listingTimeout = Duration.seconds(5)
 
     /// - Parameter startWarnings: What was found at start and stays true, such as lowered flow limits.
-    init(workers: Workers, startWarnings: [String]) {
+    init(workers: Workers, contexts: TLSContexts, startWarnings: [String]) {
         self.workers = workers
+        self.contexts = contexts
         self.startWarnings = startWarnings
     }
 
@@ -40,7 +42,9 @@ final class WorkerControlAdapter: WorkerControl {
 
     func publish(_ snapshot: RoutingSnapshot, listeners ticket: ListenerTicket?) async {
         await withCheckedContinuation { continuation in
-            workers.publish(snapshot, ticket: ticket?.rawValue) { continuation.resume() }
+            workers.publish(snapshot, tls: contexts.routing(for: snapshot), ticket: ticket?.rawValue) {
+                continuation.resume()
+            }
         }
     }
 
@@ -96,6 +100,10 @@ final class ProbeControlAdapter: ProbeControl {
         prober = try Prober { continuation.yield($0) }
         self.reports = reports
         self.continuation = continuation
+    }
+
+    func restore(_ verdicts: [TargetNumber: HealthVerdict]) {
+        prober.restore(verdicts)
     }
 
     func update(_ targets: [ProbeTarget]) {

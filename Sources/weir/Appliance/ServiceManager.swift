@@ -15,6 +15,8 @@ enum ServiceManager {
         case reloading
         /// Draining, or about to end.
         case stopping
+        /// Another process serves; from this message on the manager listens to that one. See NotifyAccess=main.
+        case mainProcess(Int)
 
         fileprivate var text: String {
             switch self {
@@ -22,6 +24,7 @@ enum ServiceManager {
             // systemd orders the message by the monotonic clock; see Type=notify-reload.
             case .reloading: "RELOADING=1\nMONOTONIC_USEC=\(Instant.now.nanoseconds / 1_000)"
             case .stopping: "STOPPING=1"
+            case .mainProcess(let id): "MAINPID=\(id)"
             }
         }
     }

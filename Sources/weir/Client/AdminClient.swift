@@ -77,6 +77,12 @@ struct AdminClient: Sendable {
         try await post(request, to: "apply")
     }
 
+    func upgrade(_ request: UpgradeRequest) async throws(ClientError) -> UpgradeResponse {
+        // The appliance's own limit and what follows it, whichever is longer.
+        let patience = max(Self.changeTimeoutSeconds, (request.timeoutSeconds ?? 30) + 90)
+        return try await post(request, timeoutSeconds: patience, to: "upgrade")
+    }
+
     // MARK: Requests
 
     private func get<Value: Decodable>(
@@ -88,7 +94,7 @@ struct AdminClient: Sendable {
     }
 
     private func post<Value: Decodable>(
-        _ body: some Encodable, to path: String...
+        _ body: some Encodable, timeoutSeconds: Int = changeTimeoutSeconds, to path: String...
     ) async throws(ClientError) -> Value {
         let bytes: Data
         do {
@@ -97,7 +103,7 @@ struct AdminClient: Sendable {
             throw .refused(
                 status: 0, ErrorReport(code: "ValidationError", message: "cannot be sent: \(error)."))
         }
-        let exchange = HTTPExchange(address: address, responseTimeoutSeconds: Self.changeTimeoutSeconds)
+        let exchange = HTTPExchange(address: address, responseTimeoutSeconds: timeoutSeconds)
         return try decode(
             try await exchange.send(
                 .POST, Self.target(path, query: []),

@@ -11,14 +11,15 @@ import ServiceLifecycle
 /// Runs `body` against a server and ends it gracefully, also when the body throws.
 func withServer(
     at address: AdminAddress = .tcp(host: "127.0.0.1", port: 0), token: String? = nil,
-    registry: StubRegistry = StubRegistry(),
+    registry: StubRegistry = StubRegistry(), upgrade: UpgradeHandler? = nil,
     deadlines: AdminLimits.Deadlines = AdminLimits.Deadlines(),
     _ body: (AdminAddress) async throws -> Void
 ) async throws {
     var logger = Logger(label: "admin-tests")
     logger.logLevel = .critical
     let server = AdminServer(
-        address: address, token: token, registry: registry, logger: logger, deadlines: deadlines)
+        address: address, token: token, registry: registry, upgrade: upgrade, logger: logger,
+        deadlines: deadlines)
     let group = ServiceGroup(configuration: .init(services: [.init(service: server)], logger: logger))
     try await withThrowingTaskGroup(of: Void.self) { tasks in
         tasks.addTask { try await group.run() }

@@ -22,6 +22,7 @@ These three are exact when nothing blurs them. What blurs them, and what then is
                                  was sent to them, may be missing in Weir's counts (an HTTP probe that was read is
                                  known by its User-Agent and left out)
     connection errors            flows <= connections + errors, the attempts that failed
+    resets                       flows <= connections + resets, as an attempt may be left before the target saw it
     resets, connections that a
     server left before the end   bytes read <= bytes counted; bytes counted <= bytes sent
     datagrams                    may be lost between two sockets: bytes read <= bytes counted <= bytes sent. Towards
@@ -239,8 +240,9 @@ def server_problems(metrics, tally, circumstances):
     if not circumstances.is_whole:
         return problems
     must(to_clients <= sent, f"{to_clients} bytes counted from targets, which sent {sent}")
-    must(new <= tally.connections + errors,
-         f"{new} new TCP flows, {tally.connections} connections at targets, {errors} attempts failed")
+    resets = metrics.sum("weir_target_group_tcp_resets_total")
+    must(new <= tally.connections + errors + resets,
+         f"{new} new TCP flows, {tally.connections} connections at targets, {errors} attempts failed, {resets} resets")
     if errors == 0:
         ended = tally.connections - tally.open_connections
         probes_max = tally.silent if circumstances.has_stream_checks else 0

@@ -126,14 +126,18 @@ class CrowdServer:
 class Pulse:
     """Flows that go there and back without a pause, and what they noticed: the legitimate clients of a test.
 
-    The target must echo. A lost or wrong answer, an end or a reset goes to `errors`; `worst` is the longest
-    round trip in seconds.
+    The target must echo. A wrong answer, an end or a reset goes to `errors`; `worst` is the longest round trip in
+    seconds. A datagram that has no answer within a second is `lost` and sent again, since a socket's buffer may
+    have had no room for it; thirty in a row are an error.
     """
 
     def __init__(self, port, address="127.0.0.1", transport="tcp", flow_count=2, pause=0.002, greeting=b"",
                  sources=None):
         self.errors = []
         self.round_trips = []
+        self.lost = 0
+        # Of the clients, as Weir names them.
+        self.addresses = []
         self._is_done = threading.Event()
         self._arguments = (port, address, transport, pause, greeting)
         self._sources = sources or [None] * flow_count
@@ -151,6 +155,7 @@ class Pulse:
         port, address, transport, pause, greeting = self._arguments
         for number, source in enumerate(self._sources):
             client = connect(port, address, source) if transport == "tcp" else udp_client(port, address, source)
+            self.addresses.append("%s:%d" % client.getsockname()[:2])
             if greeting:
                 assert receive_exactly(client, len(greeting)) == greeting
             thread = threading.Thread(target=self._run, args=(client, number, transport, pause), daemon=True)
@@ -162,15 +167,15 @@ class Pulse:
         turn = 0
         try:
             with client:
-                client.settimeout(TIMEOUT if transport == "tcp" else 5)
+                client.settimeout(TIMEOUT if transport == "tcp" else 1)
                 while not self._is_done.is_set():
                     message = b"%04d %010d." % (number, turn)
                     begin = time.monotonic()
-                    client.sendall(message)
                     if transport == "tcp":
+                        client.sendall(message)
                         answer = receive_exactly(client, len(message))
                     else:
-                        answer = client.recv(1 << 16)
+                        answer = self._exchange(client, message)
                     if answer != message:
                         raise ConnectionError(f"{answer!r} instead of {message!r}")
                     self.round_trips.append(time.monotonic() - begin)
@@ -178,6 +183,17 @@ class Pulse:
                     time.sleep(pause)
         except OSError as error:
             self.errors.append(f"flow {number}, turn {turn}: {error!r}")
+
+    def _exchange(self, client, message):
+        for _ in range(30):
+            client.send(message)
+            with contextlib.suppress(TimeoutError):
+                # Skips answers to earlier ones that were only late.
+                while (answer := client.recv(1 << 16)) < message and answer[:5] == message[:5]:
+                    pass
+                return answer
+            self.lost += 1
+        raise TimeoutError("thirty datagrams in a row have no answer")
 
     def __exit__(self, *_):
         self._is_done.set()
@@ -190,6 +206,18 @@ class Pulse:
         goal = self.count + count
         eventually(lambda: self.count >= goal or self.errors, TIMEOUT, f"{count} more round trips")
         assert not self.errors, self.errors
+
+
+def datagrams_without_room(*ports):
+    """How many the kernel has dropped at UDP sockets with one of these ports at either end, for want of room."""
+    count = 0
+    for family in ("udp", "udp6"):
+        with open(f"/proc/net/{family}") as table:
+            for line in table.readlines()[1:]:
+                columns = line.split()
+                ends = {int(end.rsplit(":", 1)[1], 16) for end in columns[1:3]}
+                count += int(columns[-1]) if not ends.isdisjoint(ports) else 0
+    return count
 
 
 def descriptors_left(reserve=500):

@@ -238,6 +238,19 @@ class UDPServer:
         self._socket.close()
 
 
+class UDPSink:
+    """A socket that takes datagrams and reads none: no answer, no refusal, and no work for anybody."""
+
+    def __init__(self):
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.target = f"127.0.0.1:{self.port}"
+
+    def stop(self):
+        self._socket.close()
+
+
 class ProcessServer:
     """A server that is a process, started by hand and ended through its handle."""
 

@@ -13,6 +13,7 @@ import subprocess
 import yaml
 
 from .accounting import check_own
+from .upgrades import AdoptedProcess
 from .waiting import eventually
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
@@ -85,6 +86,8 @@ class Weir:
         self.socket_path = os.path.join(self.directory, "admin.sock")
         self.admin = f"unix:{self.socket_path}"
         self.process = None
+        # Processes that have handed over; they end by themselves.
+        self.former = []
         # True once listeners may have come and gone.
         self.has_changed = False
         # True once targets may have left and taken their counts along.
@@ -113,19 +116,19 @@ class Weir:
             file.write(text)
         os.replace(self.config_path + ".new", self.config_path)
 
-    def launch(self, *arguments, prefix=()):
+    def launch(self, *arguments, prefix=(), pass_fds=()):
         """Starts the process, behind the words of `prefix`, without waiting for it to serve."""
         self.start_count += 1
         self.is_in_namespace |= bool(prefix)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [*prefix, self.binary, "run", "--config", self.config_path, *arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, pass_fds=pass_fds)
         return self
 
-    def start(self, *arguments, prefix=()):
+    def start(self, *arguments, prefix=(), pass_fds=()):
         """Starts the process and waits until it serves."""
-        self.launch(*arguments, prefix=prefix)
+        self.launch(*arguments, prefix=prefix, pass_fds=pass_fds)
         eventually(self._is_serving, timeout=20, message="Weir serves /healthz")
         self.baseline_fd_count = self.fd_count()
         return self
@@ -154,6 +157,24 @@ class Weir:
         self.has_changed = True
         self.process.send_signal(signal.SIGHUP)
 
+    def upgrade(self, *arguments):
+        """Hands over to a new process, which is the appliance from then on."""
+        answer = self.json("upgrade", *arguments)
+        self.follow(answer["process_id"])
+        return answer
+
+    def follow(self, pid):
+        """Another process serves."""
+        self.start_count += 1
+        self.former.append(self.process)
+        self.process = AdoptedProcess(pid)
+        eventually(self._is_serving, message="the new process serves /healthz")
+        self.baseline_fd_count = self.fd_count()
+
+    def wait_for_former(self, timeout=20):
+        """Until every process that has handed over has ended; their exit statuses."""
+        return [process.wait(timeout) for process in self.former]
+
     def stop(self, timeout=20):
         """SIGTERM; returns the exit status."""
         self.baseline_fd_count = None
@@ -164,9 +185,10 @@ class Weir:
     def kill(self):
         """SIGKILL, as a crash would end it."""
         self.baseline_fd_count = None
-        if self.is_running:
-            self.process.kill()
-        self.process.wait(10)
+        for process in [*self.former, self.process]:
+            if process.poll() is None:
+                process.kill()
+            process.wait(10)
 
     # Its two faces
 
@@ -261,6 +283,7 @@ class Weir:
 
     def check_invariants(self):
         assert self.is_running, f"Weir ended with {self.process.returncode}"
+        assert set(self.wait_for_former()) <= {0, -1}, "a process that has handed over ends well"
         eventually(lambda: self.active_tcp_count() == 0, message="every TCP flow has ended")
         eventually(self._descriptors_are_back, message="descriptors are back at the baseline")
         self._check_accounting()

@@ -100,6 +100,7 @@ private struct SilentWorkers: WorkerControl {
 private struct SilentProbes: ProbeControl {
     let reports = AsyncStream<ProbeReport> { $0.finish() }
 
+    func restore(_ verdicts: [TargetNumber: HealthVerdict]) {}
     func update(_ targets: [ProbeTarget]) {}
 }
 #endif

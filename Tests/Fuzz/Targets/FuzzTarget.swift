@@ -8,6 +8,8 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     case probeAnswers = "probe-answers"
     case udpFlows = "udp-flows"
     case adminBodies = "admin-bodies"
+    case proxyHeaders = "proxy-headers"
+    case clientHellos = "client-hellos"
 
     package func run(_ bytes: [UInt8]) async {
         #if DEBUG
@@ -16,6 +18,8 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
         case .probeAnswers: ProbeAnswersSubject.run(bytes)
         case .udpFlows: UDPFlowsSubject.run(bytes)
         case .adminBodies: await AdminBodiesSubject.run(bytes)
+        case .proxyHeaders: ProxyHeadersSubject.run(bytes)
+        case .clientHellos: ClientHellosSubject.run(bytes)
         }
         #endif
     }

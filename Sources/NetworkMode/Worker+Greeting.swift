@@ -1,0 +1,195 @@
+// What is awaited from a client before its flow finds a target: a PROXY protocol header from a trusted peer, a look
+// at the ClientHello where rules go by it, the TLS handshake where TLS ends here.
+//
+// All of it within one deadline and within one bound on how many are under way. Header and hello are peeked at, so
+// that not a byte too many is taken: what follows a header is the next step's, and a hello is the target's.
+
+import Balancing
+import LinuxIO
+import TLSTermination
+
+extension Worker {
+    /// What the listener wants to hear from this client first; empty sends the flow on at once.
+    func greeting(of flow: TCPFlow) -> Greeting {
+        let number = Int(flow.listener.rawValue)
+        guard number < snapshot.listeners.count, let route = snapshot.listeners[number] else { return [] }
+        var greeting: Greeting = []
+        if let proxyProtocol = route.proxyProtocol,
+            proxyProtocol.expectsHeader(from: flow.key.client.address)
+        {
+            greeting.insert(.proxyHeader)
+        }
+        if tls.serverContext(of: flow.listener) != nil {
+            greeting.insert(.handshake)
+        } else if !route.rules.isEmpty {
+            greeting.insert(.clientHello)
+        }
+        return greeting
+    }
+
+    /// Begins to listen to a new flow's client, or sheds it when as many as allowed are being listened to.
+    mutating func greet(_ slot: Int, _ greeting: Greeting, at now: Instant) {
+        let flow = flows[slot]
+        guard greetingCount < settings.handshakeCountMax else {
+            flows[slot].phase = .free
+            flowSlots.free(slot)
+            flow.client.closeWithReset()
+            counters.add(1, .shedHandshakes)
+            counters.add(1, .rejectedFlows, listener: flow.listener)
+            return
+        }
+        flows[slot].phase = .greeting
+        flows[slot].greeting = greeting
+        greetingCount += 1
+        flowTimers.set(slot, to: now.advanced(bySeconds: settings.handshakeTimeoutSeconds))
+        // The first event comes at once if the client has said something already.
+        watchClient(slot, at: now)
+    }
+
+    private enum Step {
+        case done
+        /// An event will tell when there is more.
+        case wait
+        case failed
+    }
+
+    /// Takes what the client has said as far as it goes; with everything said, the flow goes to a target.
+    ///
+    /// - Parameter isClosing: The client has ended its side, so what is not there will not come.
+    mutating func goOnGreeting(_ slot: Int, isClosing: Bool, at now: Instant) {
+        while !flows[slot].greeting.isEmpty {
+            let next: Greeting
+            var step: Step
+            if flows[slot].greeting.contains(.proxyHeader) {
+                next = .proxyHeader
+                step = takeProxyHeader(slot)
+            } else if flows[slot].greeting.contains(.clientHello) {
+                next = .clientHello
+                step = lookAtClientHello(slot)
+                // Whatever it speaks, it is not TLS, and the default action's target may know it.
+                if case .wait = step, isClosing { step = .done }
+            } else {
+                next = .handshake
+                step = shakeHands(slot)
+            }
+            switch step {
+            case .done:
+                flows[slot].greeting.remove(next)
+            case .wait where isClosing && next == .proxyHeader, .failed:
+                greetingFailed(slot, at: now)
+                return
+            case .wait:
+                return
+            }
+        }
+        depart(slot, at: now)
+    }
+
+    /// The greeting is over: to a target, with the bytes that came behind it.
+    private mutating func depart(_ slot: Int, at now: Instant) {
+        flows[slot].up.transfer.sourceBecameReadable()
+        let isGone = pump(slot, isUp: true, at: now) != nil
+        if !isGone, connectNext(slot, at: now) {
+            greetingCount -= 1
+            flows[slot].phase = .connecting
+            countNew(slot)
+            return
+        }
+        counters.add(1, isGone ? .newTCPFlows : .rejectedFlows, listener: flows[slot].listener)
+        if isGone { counters.add(1, .clientResets, listener: flows[slot].listener) }
+        end(slot, .balancerReset, at: now)
+    }
+
+    /// The deadline has passed. Who was only asked for a ClientHello may speak a protocol in which servers speak
+    /// first: the default action has its flow.
+    mutating func greetingTimedOut(_ slot: Int, at now: Instant) {
+        if flows[slot].greeting == .clientHello {
+            flows[slot].greeting = []
+            depart(slot, at: now)
+        } else {
+            greetingFailed(slot, at: now)
+        }
+    }
+
+    mutating func greetingFailed(_ slot: Int, at now: Instant) {
+        let isTLS = !flows[slot].greeting.contains(.proxyHeader)
+        counters.add(
+            1, isTLS ? .clientHandshakeFailures : .proxyHeaderFailures, listener: flows[slot].listener)
+        end(slot, .handshakeFailed, at: now)
+    }
+
+    // MARK: - Steps
+
+    private mutating func takeProxyHeader(_ slot: Int) -> Step {
+        let client = flows[slot].client
+        let outcome = client.peek(into: scratch, byteCountMax: Limits.proxyHeaderByteCountMax)
+        guard case .moved(let count) = outcome else { return stepWithoutBytes(outcome) }
+        switch scratch.parse(at: 0, byteCount: count, { ProxyHeaderParser.parse($0) }) {
+        case .needMore:
+            return .wait
+        case .invalid:
+            return .failed
+        case .header(let header, let byteCount):
+            guard isAccepted(header, by: flows[slot].listener),
+                case .moved(byteCount) = client.receive(into: scratch, byteCountMax: byteCount)
+            else { return .failed }
+            if case .relayed(let source, _, .tcp) = header.origin {
+                let key = flows[slot].key
+                flows[slot].key = FlowKey(client: source, local: key.local, transport: key.transport)
+            }
+            return .done
+        }
+    }
+
+    private func isAccepted(_ header: ProxyHeader, by listener: ListenerNumber) -> Bool {
+        let number = Int(listener.rawValue)
+        guard number < snapshot.listeners.count,
+            let accepts = snapshot.listeners[number]?.proxyProtocol?.accepts
+        else { return false }
+        return accepts.contains(header.version == .v1 ? .v1 : .v2)
+    }
+
+    private mutating func lookAtClientHello(_ slot: Int) -> Step {
+        let client = flows[slot].client
+        let outcome = client.peek(into: scratch, byteCountMax: Limits.clientHelloPeekByteCountMax)
+        guard case .moved(let count) = outcome else { return stepWithoutBytes(outcome) }
+        switch scratch.parse(at: 0, byteCount: count, { ClientHelloParser.parse($0) }) {
+        case .needMore:
+            return .wait
+        case .notTLS, .oversized, .invalid:
+            return .done
+        case .hello(let hello):
+            let number = Int(flows[slot].listener.rawValue)
+            if number < snapshot.listeners.count, let rule = snapshot.listeners[number]?.rule(for: hello) {
+                flows[slot].rulePlusOne = UInt16(clamping: rule + 1)
+            }
+            return .done
+        }
+    }
+
+    /// Nothing was there to look at: the end, an error, or just not yet.
+    private func stepWithoutBytes(_ outcome: IOOutcome) -> Step {
+        switch outcome {
+        case .moved, .wouldBlock: .wait
+        case .failed(let errno) where errno.isExhaustion: .wait
+        case .endOfStream, .failed: .failed
+        }
+    }
+
+    private mutating func shakeHands(_ slot: Int) -> Step {
+        if !flows[slot].clientSession.isOpen {
+            // The listener may have lost its context since the flow came, but not between two calls.
+            guard
+                let session = tls.serverContext(of: flows[slot].listener)?.makeSession(on: flows[slot].client)
+            else { return .failed }
+            flows[slot].clientSession = session
+            flows[slot].up.transfer.neverSplice()
+            flows[slot].down.transfer.neverSplice()
+        }
+        return switch flows[slot].clientSession.handshake() {
+        case .done: .done
+        case .wantRead, .wantWrite: .wait
+        case .failed: .failed
+        }
+    }
+}

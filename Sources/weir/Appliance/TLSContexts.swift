@@ -1,0 +1,200 @@
+// The TLS contexts of the appliance: built from files when the registry asks, handed to workers with each snapshot.
+//
+// Contexts are keyed by the settings that name them, so that a snapshot says which it needs. A context that is in use
+// is only ever replaced as a whole; sessions keep the one they began with.
+
+import Balancing
+import ControlPlane
+import LinuxIO
+import NetworkMode
+import Synchronization
+import TLSTermination
+
+final class TLSContexts: CertificateControl {
+    private struct Contexts {
+        var servers: [TLSListenerSettings: ServerContext] = [:]
+        var targets: [TLSTargetRoute: ClientContext] = [:]
+    }
+
+    private struct State {
+        var demand = TLSDemand()
+        var contexts = Contexts()
+        var prepared: [UInt64: (demand: TLSDemand, contexts: Contexts)] = [:]
+        var nextTicket: UInt64 = 1
+    }
+
+    private let workers: Workers
+    private let ticketKeyFile: String?
+    private let ticketKeys = TicketKeyRing()
+    private let usesKernelTLS = KernelTLS.isOffered()
+    private let state = Mutex(State())
+
+    /// - Parameter ticketKeyFile: Nil draws keys and replaces them as time goes on; see `advanceTicketKeys`.
+    init(workers: Workers, ticketKeyFile: String?) throws(TLSConfigurationError) {
+        self.workers = workers
+        self.ticketKeyFile = ticketKeyFile
+        if let ticketKeyFile { try ticketKeys.load(ticketKeyFile) } else { try ticketKeys.advance(to: .now) }
+    }
+
+    /// Replaces ticket keys that are old enough. To be called every few minutes.
+    func advanceTicketKeys() {
+        // Without randomness the old keys stay, which are still good.
+        _ = try? ticketKeys.advance(to: .now)
+    }
+
+    /// The contexts in use, in the places where workers that route by `snapshot` look for them.
+    func routing(for snapshot: RoutingSnapshot) -> TLSRouting {
+        let contexts = state.withLock { $0.contexts }
+        return TLSRouting(
+            servers: snapshot.listeners.map { $0?.tls.flatMap { contexts.servers[$0] } },
+            clients: snapshot.groups.map { $0.tls.flatMap { contexts.targets[$0] } })
+    }
+
+    // MARK: - CertificateControl
+
+    func prepare(_ demand: TLSDemand) async throws(CertificateProblems) -> CertificateTicket {
+        let known = state.withLock { $0.contexts }
+        let (contexts, problems) = build(demand, keeping: known)
+        guard problems.isEmpty else { throw CertificateProblems(problems: problems) }
+        return state.withLock { state in
+            let ticket = state.nextTicket
+            state.nextTicket += 1
+            state.prepared[ticket] = (demand, contexts)
+            return CertificateTicket(rawValue: ticket)
+        }
+    }
+
+    func abandon(_ ticket: CertificateTicket) {
+        _ = state.withLock { $0.prepared.removeValue(forKey: ticket.rawValue) }
+    }
+
+    func install(_ ticket: CertificateTicket) {
+        state.withLock { state in
+            guard let prepared = state.prepared.removeValue(forKey: ticket.rawValue) else { return }
+            state.demand = prepared.demand
+            state.contexts = prepared.contexts
+        }
+    }
+
+    func reload() async -> CertificateReload {
+        let (demand, old) = state.withLock { ($0.demand, $0.contexts) }
+        var (fresh, problems) = build(demand, keeping: Contexts())
+        let reloadedCount = fresh.servers.count + fresh.targets.count
+        fresh.servers.merge(old.servers) { new, _ in new }
+        fresh.targets.merge(old.targets) { new, _ in new }
+        if let ticketKeyFile {
+            do throws(TLSConfigurationError) {
+                try ticketKeys.load(ticketKeyFile)
+            } catch {
+                problems.append(
+                    CertificateProblem(owner: .appliance, file: ticketKeyFile, message: error.description))
+            }
+        }
+        let contexts = fresh
+        state.withLock { $0.contexts = contexts }
+        await withCheckedContinuation { continuation in
+            workers.renewTLS({ self.routing(for: $0) }, onComplete: { continuation.resume() })
+        }
+        return CertificateReload(reloadedCount: reloadedCount, problems: problems)
+    }
+
+    var certificates: [CertificateFacts] {
+        let (demand, contexts) = state.withLock { ($0.demand, $0.contexts) }
+        let ofListeners = demand.listeners.flatMap { use in
+            (contexts.servers[use.settings]?.certificates ?? []).enumerated().map { index, certificate in
+                CertificateFacts(certificate, owner: .listener(use.listener), isDefault: index == 0)
+            }
+        }
+        let ofGroups = demand.targets.compactMap { use in
+            contexts.targets[use.route]?.certificate.map {
+                CertificateFacts($0, owner: .targetGroup(use.targetGroup), isDefault: false)
+            }
+        }
+        return ofListeners + ofGroups
+    }
+
+    // MARK: - Building
+
+    /// Builds what `demand` has and `known` has not, and leaves out what has a problem.
+    private func build(
+        _ demand: TLSDemand, keeping known: Contexts
+    ) -> (contexts: Contexts, problems: [CertificateProblem]) {
+        var contexts = Contexts()
+        var problems: [CertificateProblem] = []
+        func note(_ error: TLSConfigurationError, _ owner: CertificateOwner, _ files: [String]) {
+            let message = error.description
+            problems.append(
+                CertificateProblem(
+                    owner: owner, file: files.first { message.contains($0) }, message: message))
+        }
+        for use in demand.listeners where contexts.servers[use.settings] == nil {
+            contexts.servers[use.settings] = known.servers[use.settings]
+            guard contexts.servers[use.settings] == nil else { continue }
+            do throws(TLSConfigurationError) {
+                let settings = ServerSettings(use.settings, usesKernelTLS: usesKernelTLS)
+                contexts.servers[use.settings] = try ServerContext(settings, ticketKeys: ticketKeys)
+            } catch {
+                note(error, .listener(use.listener), use.settings.files)
+            }
+        }
+        for use in demand.targets where contexts.targets[use.route] == nil {
+            contexts.targets[use.route] = known.targets[use.route]
+            guard contexts.targets[use.route] == nil else { continue }
+            do throws(TLSConfigurationError) {
+                let settings = ClientSettings(use.route, usesKernelTLS: usesKernelTLS)
+                contexts.targets[use.route] = try ClientContext(settings)
+            } catch {
+                note(error, .targetGroup(use.targetGroup), use.route.settings.files)
+            }
+        }
+        return (contexts, problems)
+    }
+}
+
+// MARK: - From the configuration's words to TLSTermination's
+
+extension ServerSettings {
+    init(_ settings: TLSListenerSettings, usesKernelTLS: Bool) {
+        let clients: ClientAuthentication =
+            switch settings.mutualAuthentication {
+            case .off: .off
+            case .passthrough: .passthrough
+            case .verify(let trust):
+                .verify(
+                    TrustStore(
+                        authorities: trust.caCertificates,
+                        revocationLists: [trust.revocationLists].compactMap(\.self),
+                        ignoresExpiry: trust.ignoresExpiry))
+            }
+        self.init(
+            policy: settings.policy,
+            certificates: settings.certificates.map {
+                CertificateFiles(
+                    certificate: $0.certificate, privateKey: $0.privateKey, staple: $0.ocspResponse)
+            },
+            alpn: settings.alpn, clients: clients, usesKernelTLS: usesKernelTLS)
+    }
+}
+
+extension ClientSettings {
+    init(_ route: TLSTargetRoute, usesKernelTLS: Bool) {
+        let settings = route.settings
+        self.init(
+            policy: route.policy, serverName: settings.serverName,
+            trust: settings.caFile.map { TrustStore(authorities: $0) },
+            certificate: settings.certificate.map {
+                CertificateFiles(certificate: $0.certificate, privateKey: $0.privateKey)
+            },
+            usesKernelTLS: usesKernelTLS)
+    }
+}
+
+extension CertificateFacts {
+    init(_ certificate: TLSTermination.CertificateDescription, owner: CertificateOwner, isDefault: Bool) {
+        self.init(
+            owner: owner, file: certificate.file, subject: certificate.subject, serial: certificate.serial,
+            names: certificate.names, keyType: certificate.keyType.rawValue,
+            notBefore: certificate.validity.lowerBound, notAfter: certificate.validity.upperBound,
+            isDefault: isDefault)
+    }
+}
