@@ -31,6 +31,8 @@ struct Appliance: Sendable {
     private let admin: AdminAddress
     private let token: String?
     private let descriptorLimit: Int
+    /// What this process can do; less than Weir can where the right for it is missing.
+    private let features: DataPlaneFeatures
     private let predecessor: UpgradePredecessor?
     private let activation: SocketActivation
     private let program: String
@@ -56,7 +58,13 @@ struct Appliance: Sendable {
         let wanted = UInt64(
             settings.tcpFlowCountMax * 2 + settings.udpFlowCountMax + Limits.reservedDescriptorCount)
         descriptorLimit = Int(clamping: Machine.raiseDescriptorLimit(to: wanted))
-        try Self.reducePrivileges(settings, admin: admin)
+        let preservesClientIP =
+            configuration.targetGroups.contains { $0.group.attributes.preservesClientIP }
+            || Store.peek(settings.state)?.preservesClientIP ?? false
+            || predecessor?.offer.registry.preservesClientIP ?? false
+        let hasNetAdmin = try Self.reducePrivileges(settings, admin: admin, keepsNetAdmin: preservesClientIP)
+        let always: DataPlaneFeatures = [.tls, .proxyProtocol, .passthroughRules]
+        features = hasNetAdmin ? always.union(.clientIPPreservation) : always
     }
 
     static func readConfiguration(_ path: String) throws(CommandFailure) -> Configuration {
@@ -101,10 +109,11 @@ struct Appliance: Sendable {
         return token
     }
 
-    /// Makes the directories that need rights we are about to lose, then loses them.
+    /// Makes the directories that need rights we are about to lose, then loses them; returns whether CAP_NET_ADMIN
+    /// is left.
     private static func reducePrivileges(
-        _ settings: ApplianceSettings, admin: AdminAddress
-    ) throws(CommandFailure) {
+        _ settings: ApplianceSettings, admin: AdminAddress, keepsNetAdmin: Bool
+    ) throws(CommandFailure) -> Bool {
         var identity: UserIdentity?
         if let name = settings.runAs {
             guard let found = UserIdentity(name) else {
@@ -117,7 +126,7 @@ struct Appliance: Sendable {
         if case .file(let path) = settings.state { try prepareDirectory(of: path, for: identity) }
         if case .unix(let path) = admin { try prepareDirectory(of: path, for: identity) }
         do {
-            try Privileges.reduce(becoming: identity)
+            return try Privileges.reduce(becoming: identity, keepsNetAdmin: keepsNetAdmin)
         } catch {
             throw CommandFailure(
                 message: "cannot give up privileges (\(error)). "
@@ -200,7 +209,7 @@ struct Appliance: Sendable {
                     workers: WorkerControlAdapter(
                         workers: workers, contexts: contexts, startWarnings: warnings),
                     probes: probes, certificates: contexts,
-                    features: [.tls, .proxyProtocol, .passthroughRules, .clientIPPreservation],
+                    features: features,
                     store: store, settings: settings, randomSeed: try? Machine.randomSeed(),
                     logger: Logger(label: "weir.registry"), version: WeirVersion.current),
                 configuration: configuration, past: predecessor?.offer.registry)

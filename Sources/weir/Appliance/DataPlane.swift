@@ -25,7 +25,7 @@ final class WorkerControlAdapter: WorkerControl {
 
     var workerCount: Int { workers.count }
 
-    var warnings: [String] { startWarnings + workers.portWarnings }
+    var warnings: [String] { startWarnings + workers.portWarnings + workers.clientAddressWarnings }
 
     func prepare(_ bindings: [ListenerBinding]) throws(BindingErrors) -> ListenerTicket {
         do throws(ListenerOpenErrors) {
