@@ -58,18 +58,20 @@ import Testing
 
     @Test func `a group that does not ask gets none`() throws {
         let target = TestSocket.bound(loopback(), .udp)
-        let (_, listener) = try makeBalancer([target.local], isAsked: false)
+        let (balancer, listener) = try makeBalancer([target.local], isAsked: false)
         let client = try #require(TestSocket.connect(listener, .udp))
         client.send([1])
         #expect(try receive(target) == Received(payload: [1]))
+        #expect(eventually { balancer.total(.clientBytesUDP) == 1 })
     }
 
     @Test func `an empty first datagram becomes a header alone`() throws {
         let target = TestSocket.bound(loopback(), .udp)
-        let (_, listener) = try makeBalancer([target.local])
+        let (balancer, listener) = try makeBalancer([target.local])
         let client = try #require(TestSocket.connect(listener, .udp))
         #expect(send(client.fd, [], 0, 0) == 0)
         #expect(try receive(target) == Received(source: client.local, destination: listener, payload: []))
+        #expect(eventually { balancer.total(.clientDatagrams) == 1 })
     }
 
     /// The kernel joins what a client sends as one segmented message; only its first datagram has the header.

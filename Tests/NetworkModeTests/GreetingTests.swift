@@ -124,8 +124,8 @@ import Testing
         #expect(eventually { balancer.workers.census.count(.tcp) == 3 })
         let refused = try #require(TestSocket.connect(listener))
         #expect(isCutOff(refused))
-        #expect(balancer.workers.total(WorkerCounter.shedHandshakes) == 1)
-        #expect(balancer.total(.rejectedFlows) == 1)
+        #expect(eventually { balancer.workers.total(WorkerCounter.shedHandshakes) == 1 })
+        #expect(eventually { balancer.total(.rejectedFlows) == 1 })
         waiting[0].send(Self.header + [1])
         #expect(waiting[0].receive(exactly: 1) == [1])
         let next = try #require(TestSocket.connect(listener))
@@ -134,6 +134,23 @@ import Testing
         // Those that waited are none the worse for it.
         waiting[1].send(Self.header + [3])
         #expect(waiting[1].receive(exactly: 1) == [3])
+    }
+
+    @Test func `a client that says all it has at once, its end included, is heard to the end`() throws {
+        let server = try TestServer { connection in
+            connection.send(connection.receiveToEnd() ?? [])
+        }
+        let balancer = try TestBalancer()
+        let listener = try balancer.listen()
+        var early: TestSocket?
+        try balancer.route(to: [server.endpoint], .init(proxyProtocol: try Self.trusting())) {
+            // Queued whole before any worker looks.
+            let client = try #require(TestSocket.connect(listener))
+            client.send(Self.header + [1, 2, 3])
+            client.finishWriting()
+            early = client
+        }
+        #expect(early?.receiveToEnd() == [1, 2, 3])
     }
 
     @Test func `who is not trusted is taken as it comes, and its header is data`() throws {
