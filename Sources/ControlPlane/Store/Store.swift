@@ -70,7 +70,7 @@ package final class Store: Sendable {
             return nil
         }
         var configuration = GRDB.Configuration()
-        configuration.readonly = true
+        // Not read-only: SQLite opens a store in WAL mode only where it may make the log's file.
         configuration.busyMode = .immediateError
         configuration.prepareDatabase { database in
             try database.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
