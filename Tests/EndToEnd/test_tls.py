@@ -514,3 +514,21 @@ def test_the_name_in_the_hello_chooses_the_group(authority, make_weir, port):
         with secure(authority.client_context(check_hostname=False), entrance, None) as client:
             subject = dict(pair for part in client.getpeercert()["subject"] for pair in part)
             assert subject["commonName"] == "rest.test"
+
+
+def test_sessions_resume_across_an_upgrade(authority, edge, tcp_server):
+    weir, entrance = edge([tcp_server(echo).target])
+    context = authority.client_context()
+    with secure(context, entrance) as client:
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        session = client.session
+        weir.upgrade()
+        # The flow goes on in the process that began it, and the next one resumes in the new one.
+        client.sendall(b"y")
+        assert client.recv(1) == b"y"
+    for _ in range(4):
+        with secure(context, entrance, session=session) as client:
+            assert client.session_reused
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"

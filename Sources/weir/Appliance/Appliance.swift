@@ -185,7 +185,9 @@ struct Appliance: Sendable {
         }
         let contexts: TLSContexts
         do throws(TLSConfigurationError) {
-            contexts = try TLSContexts(workers: workers, ticketKeyFile: settings.ticketKeyFile)
+            contexts = try TLSContexts(
+                workers: workers, ticketKeyFile: settings.ticketKeyFile,
+                formerTicketKeys: predecessor?.offer.ticketKeys.map { Array($0) })
         } catch {
             throw CommandFailure(message: "tls.ticket_key_file: \(error)")
         }
@@ -296,7 +298,7 @@ struct Appliance: Sendable {
         signals: UnixSignalsSequence
     ) async throws {
         let upgrader = Upgrader(
-            workers: workers, registry: registry, admin: socket, adminAddress: admin,
+            workers: workers, contexts: contexts, registry: registry, admin: socket, adminAddress: admin,
             ownsAdminFile: ownsAdminFile, program: program, logger: Logger(label: "weir.upgrade"))
         let server = AdminServer(
             address: admin, token: token, registry: registry, listening: socket,

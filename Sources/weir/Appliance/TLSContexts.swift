@@ -29,12 +29,21 @@ final class TLSContexts: CertificateControl {
     private let usesKernelTLS = KernelTLS.isOffered()
     private let state = Mutex(State())
 
-    /// - Parameter ticketKeyFile: Nil draws keys and replaces them as time goes on; see `advanceTicketKeys`.
-    init(workers: Workers, ticketKeyFile: String?) throws(TLSConfigurationError) {
+    /// - Parameters:
+    ///   - ticketKeyFile: Nil draws keys and replaces them as time goes on; see `advanceTicketKeys`.
+    ///   - formerTicketKeys: Those that a former process drew.
+    init(
+        workers: Workers, ticketKeyFile: String?, formerTicketKeys: [UInt8]? = nil
+    ) throws(TLSConfigurationError) {
         self.workers = workers
         self.ticketKeyFile = ticketKeyFile
-        if let ticketKeyFile { try ticketKeys.load(ticketKeyFile) } else { try ticketKeys.advance(to: .now) }
+        if let ticketKeyFile { try ticketKeys.load(ticketKeyFile) }
+        if let formerTicketKeys { ticketKeys.adopt(formerTicketKeys, at: .now) }
+        try ticketKeys.advance(to: .now)
     }
+
+    /// For a process that goes on in place of this one.
+    var ticketKeyRecords: [UInt8]? { ticketKeys.records }
 
     /// Replaces ticket keys that are old enough. To be called every few minutes.
     func advanceTicketKeys() {
