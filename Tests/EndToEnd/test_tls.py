@@ -385,6 +385,17 @@ def test_mutual_tls_lets_in_only_whom_the_bundle_knows(authority, edge, tcp_serv
                 raise AssertionError("let in")
 
 
+@pytest.mark.parametrize("advertised", ["on", "off"])
+def test_names_of_authorities_are_told_as_configured(authority, edge, tcp_server, advertised):
+    verify = {
+        "mode": "verify", "ca_certificates": str(authority.root), "advertise_trust_store_ca_names": advertised}
+    weir, entrance = edge([tcp_server(echo).target], mutual_authentication=verify)
+    said = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{entrance}", "-servername", "site.test"],
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=30).stdout
+    assert (b"Acceptable client certificate CA names" in said) == (advertised == "on")
+
+
 # Certificates change
 
 

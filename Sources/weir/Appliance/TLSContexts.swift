@@ -173,7 +173,7 @@ extension ServerSettings {
                     TrustStore(
                         authorities: trust.caCertificates,
                         revocationLists: [trust.revocationLists].compactMap(\.self),
-                        ignoresExpiry: trust.ignoresExpiry))
+                        ignoresExpiry: trust.ignoresExpiry, advertisesNames: trust.advertisesNames))
             }
         self.init(
             policy: settings.policy,
