@@ -81,7 +81,10 @@ import Testing
         let dead = try DeadPort(.tcp)
         try expect([
             ("greets", greeting.endpoint, Self.tls(), .failure(.tlsFailed("not TLS"))),
-            ("is silent", silent.endpoint, Self.https(), .failure(.timedOut(.handshaking, byteCountReceived: 0))),
+            (
+                "is silent", silent.endpoint, Self.https(),
+                .failure(.timedOut(.handshaking, byteCountReceived: 0))
+            ),
             ("refuses", dead.endpoint, Self.tls(), .failure(.connectionRefused)),
         ])
         #expect(silent.endedCount.wait { $0 == 1 })
@@ -104,7 +107,9 @@ import Testing
         var right = Self.trusting
         right.serverName = "a.example.test"
         let stranger = TLSTargetSettings(caFile: TestAuthority.shared.path("other-root.crt"))
-        func refused(_ cause: String) -> ProbeOutcome { .failure(.tlsFailed("certificate refused: \(cause)")) }
+        func refused(_ cause: String) -> ProbeOutcome {
+            .failure(.tlsFailed("certificate refused: \(cause)"))
+        }
         let cases: [(String, Endpoint, HealthCheck, ProbeOutcome)] = [
             ("good", good.endpoint, Self.tls(Self.trusting), .success),
             ("right name", good.endpoint, Self.tls(right), .success),
@@ -239,7 +244,8 @@ import Testing
         for settings in checks.compactMap(\.tls) {
             contexts[settings] = try ClientContext(
                 ClientSettings(
-                    serverName: settings.serverName, trust: settings.caFile.map { TrustStore(authorities: $0) },
+                    serverName: settings.serverName,
+                    trust: settings.caFile.map { TrustStore(authorities: $0) },
                     certificate: settings.certificate.map {
                         CertificateFiles(certificate: $0.certificate, privateKey: $0.privateKey)
                     }))

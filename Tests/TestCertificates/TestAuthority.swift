@@ -38,7 +38,9 @@ package final class TestAuthority: Sendable {
         return file
     }
 
-    package func read(_ name: String) throws -> [UInt8] { try Array(Data(contentsOf: URL(filePath: path(name)))) }
+    package func read(_ name: String) throws -> [UInt8] {
+        try Array(Data(contentsOf: URL(filePath: path(name))))
+    }
 
     package func openssl(_ arguments: String...) throws { try openssl(arguments) }
 
