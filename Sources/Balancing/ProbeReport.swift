@@ -6,7 +6,7 @@ public struct ProbeTarget: Sendable, Hashable {
     /// Where to probe: the target's address and the health check's port.
     public let endpoint: Endpoint
     public let check: HealthCheck
-    /// True when connections to what is probed are to begin with a PROXY protocol header.
+    /// True when a probe is to begin with a PROXY protocol header: its connection, or its datagram.
     public let sendsProxyHeader: Bool
 
     public init(

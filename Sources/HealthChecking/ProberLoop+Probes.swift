@@ -204,7 +204,7 @@ extension ProberLoop {
         case .handshake:
             beginTLS(slot)
         case .send(let bytes):
-            probes[slot]?.unsent = bytes[...]
+            probes[slot]?.unsent = isLedByHeader(slot) ? Self.proxyHeader + bytes[...] : bytes[...]
             sendUnsent(slot)
         case .endSending:
             // What cannot be sent now will fail to be read, too.
@@ -212,6 +212,12 @@ extension ProberLoop {
         case .finish(let outcome):
             finish(slot, outcome)
         }
+    }
+
+    /// A datagram carries the header itself, as the first of a client's flow does.
+    private func isLedByHeader(_ slot: Int) -> Bool {
+        guard let probe = probes[slot]?.connection else { return false }
+        return probe.transport == .udp && probe.sendsProxyHeader
     }
 
     // MARK: End

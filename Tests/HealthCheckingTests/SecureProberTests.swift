@@ -218,14 +218,23 @@ import Testing
         let bare = try ScriptedServer([.readBytes(Self.localByteCount)])
         let http = HealthCheck(protocol: .http, intervalSeconds: 300, timeoutSeconds: 1)
         let tcp = HealthCheck(intervalSeconds: 300, timeoutSeconds: 1)
+        let datagrams = Observed<[[UInt8]]>([])
+        let udp = try DatagramServer { datagram in
+            datagrams.change { $0.append(datagram) }
+            return [Array("pong".utf8)]
+        }
+        let ping = HealthCheck(
+            protocol: .udp, intervalSeconds: 300, timeoutSeconds: 1,
+            datagram: DatagramProbe(payload: Array("ping".utf8), expectation: .contains(Array("pong".utf8))))
         let subject = try ProberUnderTest()
         subject.prober.update(
             [
                 target(0, secure.endpoint, Self.https(), sendsProxyHeader: true),
                 target(1, plain.endpoint, http, sendsProxyHeader: true),
                 target(2, bare.endpoint, tcp, sendsProxyHeader: true),
+                target(3, udp.endpoint, ping, sendsProxyHeader: true),
             ], contexts: try makeContexts([Self.https()]))
-        for number in 0..<UInt32(3) {
+        for number in 0..<UInt32(4) {
             #expect(subject.waitForReports(1, of: number).first?.outcome == .success, "\(number)")
         }
         subject.prober.stop()
@@ -234,6 +243,10 @@ import Testing
         #expect(plain.received.current.first?.prefix(Self.local.count).elementsEqual(Self.local) == true)
         #expect(plain.requests.current.first?.hasPrefix("GET / HTTP/1.1\r\n") == true)
         #expect(bare.received.wait { $0.count == 1 })
+        let datagram = datagrams.current.first ?? []
+        #expect(
+            datagram.starts(with: Self.local)
+                && datagram.dropFirst(Self.localByteCount) == Array("ping".utf8)[...])
         #expect(bare.received.current.first?.prefix(Self.local.count).elementsEqual(Self.local) == true)
     }
 

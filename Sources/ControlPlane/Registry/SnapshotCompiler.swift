@@ -258,6 +258,6 @@ extension TargetGroup {
     /// As ELBv2, which sends the header to the health check's port as well. The TCP or HTTP check of a UDP group asks
     /// a service that gets no clients' connections, and knows nothing of the header.
     fileprivate var probesSendProxyHeader: Bool {
-        attributes.sendsProxyProtocol && self.protocol.carriesTCP
+        attributes.sendsProxyProtocol && (self.protocol.carriesTCP || healthCheck.protocol == .udp)
     }
 }
