@@ -204,7 +204,8 @@ extension ProberLoop {
         case .handshake:
             beginTLS(slot)
         case .send(let bytes):
-            probes[slot]?.unsent = isLedByHeader(slot) ? Self.proxyHeader + bytes[...] : bytes[...]
+            let unsent = isLedByHeader(slot) ? Self.proxyHeader[...] + bytes : bytes[...]
+            probes[slot]?.unsent = unsent
             sendUnsent(slot)
         case .endSending:
             // What cannot be sent now will fail to be read, too.
