@@ -186,7 +186,7 @@ struct Appliance: Sendable {
         let contexts: TLSContexts
         do throws(TLSConfigurationError) {
             contexts = try TLSContexts(
-                workers: workers, ticketKeyFile: settings.ticketKeyFile,
+                workers: workers, probes: probes, ticketKeyFile: settings.ticketKeyFile,
                 formerTicketKeys: predecessor?.offer.ticketKeys.map { Array($0) })
         } catch {
             throw CommandFailure(message: "tls.ticket_key_file: \(error)")
@@ -202,7 +202,7 @@ struct Appliance: Sendable {
                     workers: WorkerControlAdapter(
                         workers: workers, contexts: contexts, startWarnings: warnings),
                     probes: probes, certificates: contexts,
-                    features: [.tls, .proxyProtocol, .passthroughRules, .clientIPPreservation],
+                    features: .all,
                     store: store, settings: settings, randomSeed: try? Machine.randomSeed(),
                     logger: Logger(label: "weir.registry"), version: WeirVersion.current),
                 configuration: configuration, past: predecessor?.offer.registry)
