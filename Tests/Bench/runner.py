@@ -156,6 +156,8 @@ class Runner:
             own_seconds = (sum(thread_nanoseconds(own).values()) - own_before) / 1e9
             foreign = (busy_seconds(self.cores) - busy_before - own_seconds) / (seconds * len(self.cores))
 
+            if not all(result["units"] for result in results):
+                raise BenchError(f"{proxy.name} did none of the work of {name}, see {log}")
             spent = {thread: after[thread] - before.get(thread, 0) for thread in after}
             ticks = user_after[1] - user_before[1]
             return Sample(

@@ -39,8 +39,10 @@ struct connection {
 /// The reason as OpenSSL has it, where the last system call did not fail.
 static void explain(void) {
     unsigned long code = ERR_peek_last_error();
-    if (code != 0 && done.errors == 0) fprintf(stderr, "load: %s\n", ERR_error_string(code, NULL));
+    if (code == 0) return;
+    if (done.errors == 0) fprintf(stderr, "load: %s\n", ERR_error_string(code, NULL));
     ERR_clear_error();
+    errno = EPROTO;
 }
 
 static void fail_in_tls(const char *what) {
