@@ -163,6 +163,9 @@ class HAProxy(Proxy):
         tls = (
             f" ssl crt {directory}/{shape.certificate}.pem ssl-min-ver TLSv1.3 ciphersuites TLS_AES_128_GCM_SHA256 "
             "curves X25519" if shape.certificate else "")
+        # Without splicing bulk costs a third less in pieces of 256 KiB, as with nginx; all else costs the same, and
+        # idle flows have no buffer.
+        pieces = "\n    tune.bufsize 262144" if shape.certificate else ""
         return "haproxy.cfg", f"""\
 global
     nbthread 1
@@ -170,7 +173,7 @@ global
     maxpipes 64
     tune.pipesize 1048576
     # With tickets it would be written at each handshake and never read.
-    tune.ssl.cachesize 0
+    tune.ssl.cachesize 0{pieces}
 
 defaults
     mode tcp
