@@ -161,10 +161,10 @@ TLS_WORKLOADS = [
         "tls-ping-pong-64", "64 TLS connections, 64 B ping-pong", load("ping-pong", ECHO, flows=64, size=64),
         amount=80_000, warm_up=5_000, unit="µs/round trip", goal=0.9, shape=ECDSA),
     Workload(
-        "tls-bulk-up", "bulk TLS up, 4 connections", load("bulk-up", BULK, flows=4), amount=2 * GiB,
+        "tls-bulk-up", "bulk TLS up, 4 connections", load("bulk-up", BULK, flows=4), amount=3 * GiB,
         warm_up=GiB // 4, unit="ms/GiB", unit_size=GiB, goal=0.9, shape=ECDSA),
     Workload(
-        "tls-bulk-down", "bulk TLS down, 4 connections", load("bulk-down", BULK, flows=4), amount=2 * GiB,
+        "tls-bulk-down", "bulk TLS down, 4 connections", load("bulk-down", BULK, flows=4), amount=3 * GiB,
         warm_up=GiB // 4, unit="ms/GiB", unit_size=GiB, goal=0.7, shape=ECDSA),
     Workload(
         "tls-idle", f"{TLS_FLOWS:,} idle TLS flows", load("idle", ECHO, flows=TLS_FLOWS, size=64), amount=0,
