@@ -127,6 +127,7 @@ class UncountedServer:
     """A target whose bytes are not those that Weir counts: TLS records, or headers of Weir's own."""
 
     def __init__(self, handler, context=None):
+        self.notes = []
         self._handler, self._context = handler, context
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.target = "127.0.0.1:{}".format(self._listener.getsockname()[1])

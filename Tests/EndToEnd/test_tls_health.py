@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from harness.servers import TCPServer, greeting, http_server, receive_exactly
+from harness.servers import http_server, receive_exactly
 from harness.waiting import eventually
 from harness.weir import FAST_CHECK, configuration, group, listener
 from test_tls import Authority, UncountedServer
@@ -102,9 +102,9 @@ def test_each_state_has_its_reason_and_sentence(make_weir, secure, serve, author
     expired = secure(certificate=authority.issue("expired", "backend.test", days=-1))
     strange = secure(certificate=stranger.issue("backend.test"))
     busy = secure(http_server("s", "503 Service Unavailable"))
-    plain = serve(TCPServer(greeting, "plain"))
-    web = serve(TCPServer(http_server("web")))
-    silent = serve(TCPServer(lambda connection, server: connection.recv(1 << 16) and connection.recv(1 << 16)))
+    plain = serve(UncountedServer(lambda connection, server: connection.sendall(b"220 plain\r\n")))
+    web = serve(UncountedServer(http_server("web")))
+    silent = serve(UncountedServer(lambda connection, server: connection.recv(1 << 16) and connection.recv(1 << 16)))
     choosy = secure(http_server("s"), clients=authority)
     shown = authority.issue("client")
 
