@@ -185,7 +185,9 @@ struct Appliance: Sendable {
         }
         let contexts: TLSContexts
         do throws(TLSConfigurationError) {
-            contexts = try TLSContexts(workers: workers, ticketKeyFile: settings.ticketKeyFile)
+            contexts = try TLSContexts(
+                workers: workers, probes: probes, ticketKeyFile: settings.ticketKeyFile,
+                formerTicketKeys: predecessor?.offer.ticketKeys.map { Array($0) })
         } catch {
             throw CommandFailure(message: "tls.ticket_key_file: \(error)")
         }
@@ -200,7 +202,7 @@ struct Appliance: Sendable {
                     workers: WorkerControlAdapter(
                         workers: workers, contexts: contexts, startWarnings: warnings),
                     probes: probes, certificates: contexts,
-                    features: [.tls, .proxyProtocol, .passthroughRules, .clientIPPreservation],
+                    features: .all,
                     store: store, settings: settings, randomSeed: try? Machine.randomSeed(),
                     logger: Logger(label: "weir.registry"), version: WeirVersion.current),
                 configuration: configuration, past: predecessor?.offer.registry)
@@ -296,7 +298,7 @@ struct Appliance: Sendable {
         signals: UnixSignalsSequence
     ) async throws {
         let upgrader = Upgrader(
-            workers: workers, registry: registry, admin: socket, adminAddress: admin,
+            workers: workers, contexts: contexts, registry: registry, admin: socket, adminAddress: admin,
             ownsAdminFile: ownsAdminFile, program: program, logger: Logger(label: "weir.upgrade"))
         let server = AdminServer(
             address: admin, token: token, registry: registry, listening: socket,
