@@ -28,11 +28,13 @@ public struct ListenerRoute: Sendable {
     public let proxyProtocol: ProxyProtocolSettings?
     /// In rising priority; with any, the ClientHello is peeked at before a group is chosen.
     public let rules: [PassthroughRoute]
+    /// Where connections of a TLS listener are logged; nil where they are not.
+    public let accessLogPath: String?
 
     public init(
         id: ListenerID, choices: [Choice], isStickyByGroup: Bool, tcpIdleTimeoutSeconds: Int,
         tls: TLSListenerSettings? = nil, proxyProtocol: ProxyProtocolSettings? = nil,
-        rules: [PassthroughRoute] = []
+        rules: [PassthroughRoute] = [], accessLogPath: String? = nil
     ) {
         self.id = id
         self.choices = choices
@@ -41,6 +43,7 @@ public struct ListenerRoute: Sendable {
         self.tls = tls
         self.proxyProtocol = proxyProtocol
         self.rules = rules
+        self.accessLogPath = accessLogPath
     }
 }
 

@@ -24,14 +24,18 @@ final class TLSContexts: CertificateControl {
     }
 
     private let workers: Workers
+    private let accessLog: AccessLog
     private let ticketKeyFile: String?
     private let ticketKeys = TicketKeyRing()
     private let usesKernelTLS = KernelTLS.isOffered()
     private let state = Mutex(State())
 
     /// - Parameter ticketKeyFile: Nil draws keys and replaces them as time goes on; see `advanceTicketKeys`.
-    init(workers: Workers, ticketKeyFile: String?) throws(TLSConfigurationError) {
+    init(
+        workers: Workers, accessLog: AccessLog, ticketKeyFile: String?
+    ) throws(TLSConfigurationError) {
         self.workers = workers
+        self.accessLog = accessLog
         self.ticketKeyFile = ticketKeyFile
         if let ticketKeyFile { try ticketKeys.load(ticketKeyFile) } else { try ticketKeys.advance(to: .now) }
     }
@@ -47,7 +51,8 @@ final class TLSContexts: CertificateControl {
         let contexts = state.withLock { $0.contexts }
         return TLSRouting(
             servers: snapshot.listeners.map { $0?.tls.flatMap { contexts.servers[$0] } },
-            clients: snapshot.groups.map { $0.tls.flatMap { contexts.targets[$0] } })
+            clients: snapshot.groups.map { $0.tls.flatMap { contexts.targets[$0] } },
+            accessLogs: accessLog.numbers(for: snapshot))
     }
 
     // MARK: - CertificateControl
