@@ -183,7 +183,7 @@ public struct LoadBalancerAttributes: AttributeSet, Hashable {
     /// ELBv2's default for network load balancers.
     public var isCrossZone = false
     public var isAccessLogEnabled = false
-    /// A file in the place of ELBv2's bucket: a whole path, or `stdout`; empty for none.
+    /// A file in the place of ELBv2's bucket: a whole path that ends with `.log`, or `stdout`; empty for none.
     public var accessLogFile = ""
 
     public init() {}
@@ -202,13 +202,15 @@ public struct LoadBalancerAttributes: AttributeSet, Hashable {
         AttributeDefinition(
             key: accessLogPathKey, read: { $0.accessLogFile },
             write: { attributes, text throws(AttributeError) in
+                // The ending keeps whoever may change the appliance from having it append to files that
+                // programs obey, such as ld.so.preload, or to Weir's own store.
                 let isPath =
-                    text.hasPrefix("/") && !text.hasSuffix("/") && text.utf8.count < 4_096
+                    text.hasPrefix("/") && text.hasSuffix(".log") && text.utf8.count < 4_096
                     && text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
                 guard text.isEmpty || text == "stdout" || isPath else {
                     throw AttributeError(
                         "\(accessLogPathKey) is \"\(text.prefix(60))\"; it must be \"stdout\" or the whole path "
-                            + "of a file, beginning with \"/\"")
+                            + "of a file, beginning with \"/\" and ending with \".log\"")
                 }
                 attributes.accessLogFile = text
             }),

@@ -10,7 +10,7 @@
 
 int weir_open_append(const char *path) {
     // O_NONBLOCK changes nothing for regular files, and keeps a FIFO without a reader from stopping the thread.
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK, 0640);
     return fd < 0 ? -errno : fd;
 }
 

@@ -8,7 +8,8 @@ extension Descriptor {
 
     /// Opens a file to append to, and creates it with mode 0640; see open(2), O_APPEND. The caller closes it.
     ///
-    /// Several processes may append to one file: each write stands whole. Never waits for the reader of a FIFO.
+    /// Several processes may append to one file: each write stands whole. Never waits for the reader of a FIFO,
+    /// and never follows a symbolic link: where a log may be written, others may too.
     public static func openForAppending(_ path: String) throws(SystemCallError) -> Descriptor {
         Descriptor(rawValue: Int32(try check(unsafe weir_open_append(path), "open")))
     }

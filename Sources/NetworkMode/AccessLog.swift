@@ -225,7 +225,7 @@ private struct Writer: ~Copyable, TurnHandler {
                 descriptor: nil, retriesAt: now.advanced(bySeconds: Limits.accessLogRetrySeconds))
             setProblem(
                 "it cannot be opened (\(error)), and its lines are dropped. Make its directory, writable for "
-                    + "whom Weir runs as; it is tried again every \(Limits.accessLogRetrySeconds) s",
+                    + "whom Weir runs as, and no link in its place; it is tried again every \(Limits.accessLogRetrySeconds) s",
                 of: path)
         }
     }

@@ -81,7 +81,7 @@ import Testing
             refused: notBooleans, hint: "true or false"),
         Row(
             key: "access_logs.file.path", standard: "", accepted: ["", "stdout", "/var/log/weir/access.log"],
-            refused: ["access.log", "stderr", "/var/log/", "/tmp/a\nb"],
+            refused: ["access.log", "stderr", "/var/log/", "/tmp/a\nb.log", "/etc/ld.so.preload"],
             hint: "whole path"),
     ]
 

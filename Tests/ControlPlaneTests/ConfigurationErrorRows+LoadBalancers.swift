@@ -28,7 +28,7 @@ extension ConfigurationErrorRow {
             weir.yaml:5: load_balancers[0] "a": access_logs is enabled, but names no file. Give access_logs: \
             { enabled: true, path: FILE }.
             weir.yaml:10: load_balancers[1] "b": access_logs.path is "logs/access.log"; it must be "stdout" or \
-            the whole path of a file, beginning with "/".
+            the whole path of a file, beginning with "/" and ending with ".log".
             weir.yaml:15: load_balancers[2] "c": access_logs.bucket is not available yet in this \
             version. Weir writes a file: path: FILE, or path: stdout.
             """),

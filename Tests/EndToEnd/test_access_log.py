@@ -318,7 +318,7 @@ def test_the_last_lines_are_written_at_the_end(edge, authority):
 
 
 def test_a_log_that_takes_nothing_holds_up_nobody_and_is_counted(edge, authority, directory):
-    fifo = directory / "fifo"
+    fifo = directory / "fifo.log"
     os.mkfifo(fifo)
     # Nobody ever reads, and a page is all it holds.
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)

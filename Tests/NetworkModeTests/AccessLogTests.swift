@@ -186,6 +186,22 @@ import Testing
         }
     }
 
+    @Test func `a link in the file's place is not followed`() throws {
+        try withDirectory { directory in
+            let (file, obeyed) = (directory.appending(path: "a.log"), directory.appending(path: "obeyed"))
+            try Data().write(to: obeyed)
+            try FileManager.default.createSymbolicLink(at: file, withDestinationURL: obeyed)
+            let ring = RecordRing<AccessRecord>(capacity: 64)
+            let log = try AccessLog(rings: [ring])
+            let number = log.numbers(for: snapshot([file.path()]))[0]
+            #expect(ring.append(try record(log: number, notes: AccessNotes())))
+            #expect(eventually { log.lostLineCount == 1 })
+            #expect(log.warnings.count == 1)
+            log.stop()
+            #expect(lines(obeyed) == [])
+        }
+    }
+
     @Test func `a file that cannot be opened loses its lines, which are counted, and says so`() throws {
         try withDirectory { directory in
             let file = directory.appending(path: "missing").appending(path: "a.log")

@@ -179,7 +179,8 @@ static inline void weir_store_release(uint64_t *position, uint64_t value) {
 
 // MARK: Files that are appended to
 
-/// open(2) for appending, created with mode 0640 when missing. Does not wait for the reader of a FIFO: -ENXIO.
+/// open(2) for appending, created with mode 0640 when missing. Does not wait for the reader of a FIFO
+/// (-ENXIO), and does not follow a symbolic link (-ELOOP).
 int weir_open_append(const char *path);
 /// write(2), all of it; -ETIMEDOUT when there is no room for so long. For pipes, at most PIPE_BUF bytes go whole.
 int weir_append(int fd, const void *bytes, size_t count, int patience_milliseconds);

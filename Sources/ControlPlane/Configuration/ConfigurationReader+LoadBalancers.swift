@@ -89,7 +89,7 @@ extension ConfigurationReader {
                     note(
                         "path", of: fields,
                         "is \"\(Self.shortened(path))\"; it must be \"stdout\" or the whole path of a file, "
-                            + "beginning with \"/\".")
+                            + "beginning with \"/\" and ending with \".log\".")
                     return
                 }
             }
