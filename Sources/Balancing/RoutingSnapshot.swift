@@ -3,8 +3,25 @@
 // The control plane compiles a snapshot, hands it to every worker's mailbox and waits until each has
 // taken it between two turns. A flow keeps the target it was admitted with.
 
+/// What few routes have, behind one reference: a route is copied for every new flow, and each string or array in
+/// it would be counted then.
+private final class Shared<Value: Sendable>: Sendable {
+    let value: Value
+
+    init(_ value: Value) {
+        self.value = value
+    }
+}
+
 /// Where a listener's flows go.
 public struct ListenerRoute: Sendable {
+    private struct Entrance: Sendable {
+        let tls: TLSListenerSettings?
+        let proxyProtocol: ProxyProtocolSettings?
+        let rules: [PassthroughRoute]
+        let accessLogPath: String?
+    }
+
     public struct Choice: Sendable {
         /// Index into `RoutingSnapshot.groups`.
         public let groupIndex: Int
@@ -22,14 +39,16 @@ public struct ListenerRoute: Sendable {
     public let choices: [Choice]
     public let isStickyByGroup: Bool
     public let tcpIdleTimeoutSeconds: Int
+    private let entrance: Shared<Entrance>?
+
     /// Names the context of a TLS listener; nil where TLS is not ended.
-    public let tls: TLSListenerSettings?
+    public var tls: TLSListenerSettings? { entrance?.value.tls }
     /// Whose connections begin with a PROXY protocol header.
-    public let proxyProtocol: ProxyProtocolSettings?
+    public var proxyProtocol: ProxyProtocolSettings? { entrance?.value.proxyProtocol }
     /// In rising priority; with any, the ClientHello is peeked at before a group is chosen.
-    public let rules: [PassthroughRoute]
+    public var rules: [PassthroughRoute] { entrance?.value.rules ?? [] }
     /// Where connections of a TLS listener are logged; nil where they are not.
-    public let accessLogPath: String?
+    public var accessLogPath: String? { entrance?.value.accessLogPath }
 
     public init(
         id: ListenerID, choices: [Choice], isStickyByGroup: Bool, tcpIdleTimeoutSeconds: Int,
@@ -40,10 +59,13 @@ public struct ListenerRoute: Sendable {
         self.choices = choices
         self.isStickyByGroup = isStickyByGroup
         self.tcpIdleTimeoutSeconds = tcpIdleTimeoutSeconds
-        self.tls = tls
-        self.proxyProtocol = proxyProtocol
-        self.rules = rules
-        self.accessLogPath = accessLogPath
+        let isPlain = tls == nil && proxyProtocol == nil && rules.isEmpty && accessLogPath == nil
+        entrance =
+            isPlain
+            ? nil
+            : Shared(
+                Entrance(
+                    tls: tls, proxyProtocol: proxyProtocol, rules: rules, accessLogPath: accessLogPath))
     }
 }
 
@@ -58,8 +80,10 @@ public struct GroupRoute: Sendable {
     public let isFailOpen: Bool
     public let connectTimeoutSeconds: Int
     public let connectAttemptCountMax: Int
+    private let sharedTLS: Shared<TLSTargetRoute>?
+
     /// Names the context towards the targets; nil where they get the bytes as they are.
-    public let tls: TLSTargetRoute?
+    public var tls: TLSTargetRoute? { sharedTLS?.value }
     /// `preserve_client_ip.enabled`
     public let preservesClientIP: Bool
     /// `proxy_protocol_v2.enabled`
@@ -77,7 +101,7 @@ public struct GroupRoute: Sendable {
         self.isFailOpen = isFailOpen
         self.connectTimeoutSeconds = connectTimeoutSeconds
         self.connectAttemptCountMax = connectAttemptCountMax
-        self.tls = tls
+        sharedTLS = tls.map(Shared.init)
         self.preservesClientIP = preservesClientIP
         self.sendsProxyProtocol = sendsProxyProtocol
     }

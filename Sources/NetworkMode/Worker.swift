@@ -29,6 +29,8 @@ package struct Worker: ~Copyable {
     var pausedListeners: [Int] = []
     var resumeListenersAt = Instant.distantFuture
     var isDraining = false
+    /// Counts turns, to tell whether an event came back at once.
+    var turn: UInt32 = 0
     /// Listeners have their slots, but nothing is taken from them: before a take-over, and after a hand-over.
     var isHolding: Bool
     var isStopped = false
@@ -117,7 +119,7 @@ extension Worker: TurnHandler {
                 listeners[index].generation == token.generation
             else { break }
             switch listeners[index].binding.transport {
-            case .tcp: acceptPending(from: index, countMax: Limits.acceptsPerTurnMax, at: now)
+            case .tcp: acceptSome(from: index, at: now)
             case .udp: receivePending(from: index, readiness, at: now)
             }
             return
@@ -174,6 +176,7 @@ extension Worker: TurnHandler {
 
     package mutating func finishTurn(at now: Instant) -> Int? {
         counters.add(1, .turns)
+        turn &+= 1
         runQueuedFlows(at: now)
         while let slot = flowTimers.popDue(at: now) { flowTimerFired(slot, at: now) }
         while let slot = datagramTimers.popDue(at: now) { datagramTimerFired(slot, at: now) }

@@ -150,6 +150,86 @@ import Testing
         #expect(warnings == [warning].compactMap(\.self).map { subject + $0 })
     }
 
+    @Test func `rules reach the workers in order, with groups that are in use for their sake`() async throws {
+        let fixture = try await RegistryFixture(
+            """
+            target_groups:
+              - { name: web, protocol: TCP, port: 443, targets: [10.0.0.1] }
+              - { name: canary, protocol: TCP, port: 443, targets: [10.0.0.2] }
+            load_balancers:
+              - name: edge
+                type: network
+                addresses: [192.0.2.1]
+                listeners:
+                  - port: 443
+                    protocol: TCP
+                    rules:
+                      - priority: 20
+                        conditions: [ { tls_alpn: { values: [h2] } } ]
+                        actions: [ { type: forward, target_group: web } ]
+                      - priority: 10
+                        conditions: [ { tls_server_name: { values: [c.example.com] } } ]
+                        actions: [ { type: forward, target_group: canary } ]
+                    default_action: { type: forward, target_group: web }
+            """)
+        let route = try #require(fixture.workers.snapshot.listeners.compactMap(\.self).first)
+        #expect(route.rules.map(\.priority) == [10, 20])
+        let names = route.rules.map { fixture.workers.snapshot.groups[$0.choices[0].groupIndex].name }
+        #expect(names == ["canary", "web"])
+        #expect(fixture.probes.endpoints == ["10.0.0.1:443", "10.0.0.2:443"])
+        let listener = try await fixture.registry.listener("edge:443")
+        #expect(listener.rules?.map(\.tlsServerNames) == [["c.example.com"], nil])
+        let groups = await fixture.registry.targetGroups()
+        #expect(groups.map(\.loadBalancers) == [["edge"], ["edge"]])
+        let steps = try await fixture.registry.explain(listener: "edge:443", client: "198.51.100.7:1").steps
+        #expect(steps.contains { $0.contains("to whom none applies") })
+    }
+
+    @Test func `checks over TLS demand a context, and take the group's settings when they have none`()
+        async throws
+    {
+        let certificates = CertificateRecorder()
+        let fixture = try await RegistryFixture(
+            Self.tls(
+                group: "protocol: TLS, tls: { ca_file: /ca.pem }, health_check: { protocol: HTTPS }, "
+                    + "targets: [ 192.0.2.9 ]"),
+            certificates: certificates)
+        let settings = TLSTargetSettings(caFile: "/ca.pem")
+        #expect(certificates.installed.probes.map(\.targetGroup) == ["web"])
+        #expect(certificates.installed.probes.map(\.settings) == [settings])
+        #expect(fixture.probes.targets.map(\.check.tls) == [settings])
+    }
+
+    @Test(arguments: [
+        ("TCP", "TCP", true), ("TCP", "HTTP", true), ("TCP_UDP", "UDP", true), ("UDP", "UDP", true),
+        ("UDP", "TCP", false),
+    ])
+    func `probes begin with a PROXY header where clients' flows do`(
+        group: String, check: String, isSent: Bool
+    ) async throws {
+        for isEnabled in [true, false] {
+            let fixture = try await RegistryFixture(
+                """
+                target_groups:
+                  - name: web
+                    protocol: \(group)
+                    port: 80
+                    health_check:
+                      protocol: \(check)
+                      \(check == "UDP" ? "udp: { preset: dns }" : "")
+                    attributes: { proxy_protocol_v2.enabled: \(isEnabled) }
+                    targets: [ 192.0.2.9 ]
+                load_balancers:
+                  - name: edge
+                    type: network
+                    addresses: [192.0.2.1]
+                    listeners:
+                      - { port: 80, protocol: \(group), default_action: { type: forward, target_group: web } }
+                """)
+            #expect(fixture.probes.targets.map(\.sendsProxyHeader) == [isEnabled && isSent])
+        }
+    }
+
     @Test func `what the data plane cannot do is refused, not ignored`() async throws {
         let tls = await refusal { try await RegistryFixture(Self.tls()) }
         #expect(

@@ -78,7 +78,7 @@ def test_check_lists_every_error_with_its_line(make_weir):
         (2, "workerz", "workers"), (7, "timeout", "9", "5"), (7, "matcher", "nonsense"),
         (7, "healthy_threshold", "1", "2"), (8, "stickiness.enabled", "maybe"), (9, "not-an-address"),
         (10, "web", "4"), (12, "70000", "65535"), (18, "wob", "web"), (21, "tcp.idle_timeout.seconds", "60"),
-        (23, "TLS", "not available"),
+        (23, "certificates is missing", "private_key"),
     ]:
         assert any(f":{number}:" in line and all(word in line for word in words) for line in lines), (
             f"no error in line {number} about {words}:\n{result.stderr}")

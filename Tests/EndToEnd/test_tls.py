@@ -15,7 +15,7 @@ import pytest
 
 from harness.clients import connect
 from harness.servers import TCPServer, receive_all, receive_exactly
-from harness.tls import Authority, openssl, secure
+from harness.tls import Authority, secure
 from harness.waiting import eventually
 from harness.weir import configuration, group, listener
 
@@ -335,6 +335,17 @@ def test_mutual_tls_lets_in_only_whom_the_bundle_knows(authority, edge, tcp_serv
                 raise AssertionError("let in")
 
 
+@pytest.mark.parametrize("advertised", ["on", "off"])
+def test_names_of_authorities_are_told_as_configured(authority, edge, tcp_server, advertised):
+    verify = {
+        "mode": "verify", "ca_certificates": str(authority.root), "advertise_trust_store_ca_names": advertised}
+    weir, entrance = edge([tcp_server(echo).target], mutual_authentication=verify)
+    said = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{entrance}", "-servername", "site.test"],
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=30).stdout
+    assert (b"Acceptable client certificate CA names" in said) == (advertised == "on")
+
+
 # Certificates change
 
 
@@ -464,3 +475,21 @@ def test_the_name_in_the_hello_chooses_the_group(authority, make_weir, port):
         with secure(authority.client_context(check_hostname=False), entrance, None) as client:
             subject = dict(pair for part in client.getpeercert()["subject"] for pair in part)
             assert subject["commonName"] == "rest.test"
+
+
+def test_sessions_resume_across_an_upgrade(authority, edge, tcp_server):
+    weir, entrance = edge([tcp_server(echo).target])
+    context = authority.client_context()
+    with secure(context, entrance) as client:
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        session = client.session
+        weir.upgrade()
+        # The flow goes on in the process that began it, and the next one resumes in the new one.
+        client.sendall(b"y")
+        assert client.recv(1) == b"y"
+    for _ in range(4):
+        with secure(context, entrance, session=session) as client:
+            assert client.session_reused
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"

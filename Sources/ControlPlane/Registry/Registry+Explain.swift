@@ -72,6 +72,11 @@ extension Registry {
         }
         let group = snapshot.groups[groupIndex]
         answer.targetGroup = group.name
+        if !route.rules.isEmpty {
+            answer.steps.append(
+                "The listener's rules choose by the server name and protocols of the client's TLS greeting "
+                    + "first; this answer is for a client to whom none applies.")
+        }
         explainGroup(group, route: route, action: listener.defaultAction, into: &answer)
         explainEligibility(group, into: &answer)
 

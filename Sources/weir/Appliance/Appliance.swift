@@ -191,7 +191,9 @@ struct Appliance: Sendable {
         let contexts: TLSContexts
         do throws(TLSConfigurationError) {
             contexts = try TLSContexts(
-                workers: workers, accessLog: accessLog, ticketKeyFile: settings.ticketKeyFile)
+                workers: workers, probes: probes, accessLog: accessLog,
+                ticketKeyFile: settings.ticketKeyFile,
+                formerTicketKeys: predecessor?.offer.ticketKeys.map { Array($0) })
         } catch {
             throw CommandFailure(message: "tls.ticket_key_file: \(error)")
         }
@@ -206,7 +208,7 @@ struct Appliance: Sendable {
                     workers: WorkerControlAdapter(
                         workers: workers, contexts: contexts, accessLog: accessLog, startWarnings: warnings),
                     probes: probes, certificates: contexts,
-                    features: [.tls, .proxyProtocol, .passthroughRules, .clientIPPreservation],
+                    features: .all,
                     store: store, settings: settings, randomSeed: try? Machine.randomSeed(),
                     logger: Logger(label: "weir.registry"), version: WeirVersion.current),
                 configuration: configuration, past: predecessor?.offer.registry)
@@ -304,7 +306,7 @@ struct Appliance: Sendable {
         admin socket: AdminListeningSocket, signals: UnixSignalsSequence
     ) async throws {
         let upgrader = Upgrader(
-            workers: workers, registry: registry, admin: socket, adminAddress: admin,
+            workers: workers, contexts: contexts, registry: registry, admin: socket, adminAddress: admin,
             ownsAdminFile: ownsAdminFile, program: program, logger: Logger(label: "weir.upgrade"))
         let server = AdminServer(
             address: admin, token: token, registry: registry, listening: socket,

@@ -110,6 +110,8 @@ final class WorkerControlAdapter: WorkerControl {
 final class ProbeControlAdapter: ProbeControl {
     let reports: AsyncStream<ProbeReport>
     private let prober: Prober
+    /// What the checks of the next update use.
+    private let contexts = Mutex(ProbeContexts())
     private let continuation: AsyncStream<ProbeReport>.Continuation
 
     init() throws(SystemCallError) {
@@ -125,7 +127,20 @@ final class ProbeControlAdapter: ProbeControl {
     }
 
     func update(_ targets: [ProbeTarget]) {
-        prober.update(targets)
+        prober.update(targets, contexts: contexts.withLock { $0 })
+    }
+
+    /// Keeps the contexts for the update that brings the checks which need them.
+    ///
+    /// Until then the prober goes on with those that its targets have.
+    func prepare(_ contexts: ProbeContexts) {
+        self.contexts.withLock { $0 = contexts }
+    }
+
+    /// Makes new probes of the present targets use other contexts of the same settings.
+    func renewTLS(_ contexts: ProbeContexts) {
+        prepare(contexts)
+        prober.renewTLS(contexts)
     }
 
     func trafficRefused(_ target: TargetNumber) {
