@@ -141,7 +141,9 @@ let package = Package(
             swiftSettings: tests),
         .testTarget(
             name: "NetworkModeTests",
-            dependencies: ["CAllocationCount", "CLinux", "LinuxIO", "NetworkMode", "Reactor"],
+            dependencies: [
+                "CAllocationCount", "CLinux", "LinuxIO", "NetworkMode", "Reactor", "TLSTermination",
+            ],
             swiftSettings: tests),
         .testTarget(
             name: "HealthCheckingTests",

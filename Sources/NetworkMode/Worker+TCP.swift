@@ -365,7 +365,9 @@ extension Worker {
                 case .failed(.endedEarly):
                     lane.isCutShort = true
                     lane.transfer.sourceDidEnd()
-                case .failed: ending = isUp ? .clientReset : .targetReset
+                case .failed(let failure):
+                    if isUp { noteClientFailure(failure, slot) }
+                    ending = isUp ? .clientReset : .targetReset
                 }
             case .receive:
                 switch source.receive(into: scratch, byteCountMax: receiveByteCountMax) {
@@ -561,6 +563,7 @@ extension Worker {
         } else {
             counters.add(-1, .activeTCPFlows, listener: flow.listener)
         }
+        if flow.accessLog > 0 { logAccess(slot, at: now) }
         if flow.isSecure {
             // Before the descriptors close, which the sessions use.
             flows[slot].clientSession.free()

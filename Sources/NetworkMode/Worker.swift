@@ -52,6 +52,9 @@ package struct Worker: ~Copyable {
     var tls = TLSRouting()
     /// Flows whose client's handshake is under way.
     var greetingCount = 0
+    /// What handshakes told, of flows with an access log; of others untouched.
+    var accessNotes: MappedSlab<AccessNotes>
+    let accessRing: RecordRing<AccessRecord>
     /// Kept open to be closed when descriptors run out: with it one queued connection can be taken and refused.
     var spareDescriptor = Descriptor.none
 
@@ -66,7 +69,7 @@ package struct Worker: ~Copyable {
 
     package init(
         index: Int, settings: WorkerSettings, counters: WorkerCounters, census: FlowCensus,
-        epoll: EpollHandle, now: Instant, isHolding: Bool = false,
+        epoll: EpollHandle, now: Instant, isHolding: Bool = false, accessRing: RecordRing<AccessRecord>,
         onTrafficRefused: @escaping @Sendable (TargetNumber) -> Void
     ) throws(SystemCallError) {
         self.index = index
@@ -75,10 +78,12 @@ package struct Worker: ~Copyable {
         self.counters = counters
         self.census = census
         self.epoll = epoll
+        self.accessRing = accessRing
         self.onTrafficRefused = onTrafficRefused
         flows = MappedSlab(count: settings.tcpFlowCountMax)
         flowSlots = SlotAllocator(capacity: settings.tcpFlowCountMax)
         flowTimers = TimerWheel(entryCount: settings.tcpFlowCountMax, now: now)
+        accessNotes = MappedSlab(count: settings.tcpFlowCountMax)
         stash = Stash(cellCount: settings.tcpFlowCountMax * 2)
         lingeringPorts = LingeringPorts()
         portSteering = PortSteering(

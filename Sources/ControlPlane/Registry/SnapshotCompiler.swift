@@ -90,7 +90,8 @@ package struct SnapshotCompiler: Sendable {
                     ListenerRoute(
                         id: id, choices: choices, isStickyByGroup: listener.defaultAction.isStickyByGroup,
                         tcpIdleTimeoutSeconds: listener.attributes.tcpIdleTimeoutSeconds, tls: listener.tls,
-                        proxyProtocol: listener.proxyProtocol, rules: rules),
+                        proxyProtocol: listener.proxyProtocol, rules: rules,
+                        accessLogPath: listener.tls == nil ? nil : loadBalancer.attributes.accessLogPath),
                     at: Int(number.rawValue), in: &listeners)
             }
         }

@@ -56,7 +56,8 @@ struct Appliance: Sendable {
         let wanted = UInt64(
             settings.tcpFlowCountMax * 2 + settings.udpFlowCountMax + Limits.reservedDescriptorCount)
         descriptorLimit = Int(clamping: Machine.raiseDescriptorLimit(to: wanted))
-        try Self.reducePrivileges(settings, admin: admin)
+        let logs = configuration.loadBalancers.compactMap(\.attributes.accessLogPath)
+        try Self.reducePrivileges(settings, admin: admin, accessLogs: logs)
     }
 
     static func readConfiguration(_ path: String) throws(CommandFailure) -> Configuration {
@@ -103,7 +104,7 @@ struct Appliance: Sendable {
 
     /// Makes the directories that need rights we are about to lose, then loses them.
     private static func reducePrivileges(
-        _ settings: ApplianceSettings, admin: AdminAddress
+        _ settings: ApplianceSettings, admin: AdminAddress, accessLogs: [String]
     ) throws(CommandFailure) {
         var identity: UserIdentity?
         if let name = settings.runAs {
@@ -116,6 +117,7 @@ struct Appliance: Sendable {
         }
         if case .file(let path) = settings.state { try prepareDirectory(of: path, for: identity) }
         if case .unix(let path) = admin { try prepareDirectory(of: path, for: identity) }
+        for path in accessLogs where path != "stdout" { try prepareDirectory(of: path, for: identity) }
         do {
             try Privileges.reduce(becoming: identity)
         } catch {
@@ -178,15 +180,19 @@ struct Appliance: Sendable {
         ) { target in
             probes.trafficRefused(target)
         }
+        let accessLog = try AccessLog(rings: workers.accessRings)
         workers.inherit(predecessor?.sockets ?? activation.sockets)
         defer {
             probes.stop()
             workers.stop()
+            // Last: the flows that the workers ended are in it.
+            accessLog.stop()
         }
         let contexts: TLSContexts
         do throws(TLSConfigurationError) {
             contexts = try TLSContexts(
-                workers: workers, probes: probes, ticketKeyFile: settings.ticketKeyFile,
+                workers: workers, probes: probes, accessLog: accessLog,
+                ticketKeyFile: settings.ticketKeyFile,
                 formerTicketKeys: predecessor?.offer.ticketKeys.map { Array($0) })
         } catch {
             throw CommandFailure(message: "tls.ticket_key_file: \(error)")
@@ -200,7 +206,7 @@ struct Appliance: Sendable {
             registry = try await Registry.start(
                 Registry.Parts(
                     workers: WorkerControlAdapter(
-                        workers: workers, contexts: contexts, startWarnings: warnings),
+                        workers: workers, contexts: contexts, accessLog: accessLog, startWarnings: warnings),
                     probes: probes, certificates: contexts,
                     features: .all,
                     store: store, settings: settings, randomSeed: try? Machine.randomSeed(),
@@ -215,7 +221,9 @@ struct Appliance: Sendable {
         try await predecessor?.takeOver(workers, registry, version: WeirVersion.current)
         closeFormerAdminSocket()
         settleInheritance(workers)
-        try await run(registry, workers: workers, contexts: contexts, admin: socket, signals: signals)
+        try await run(
+            registry, workers: workers, contexts: contexts, accessLog: accessLog, admin: socket,
+            signals: signals)
         logger.info("ended")
     }
 
@@ -294,8 +302,8 @@ struct Appliance: Sendable {
     // MARK: - Running
 
     private func run(
-        _ registry: Registry, workers: Workers, contexts: TLSContexts, admin socket: AdminListeningSocket,
-        signals: UnixSignalsSequence
+        _ registry: Registry, workers: Workers, contexts: TLSContexts, accessLog: AccessLog,
+        admin socket: AdminListeningSocket, signals: UnixSignalsSequence
     ) async throws {
         let upgrader = Upgrader(
             workers: workers, contexts: contexts, registry: registry, admin: socket, adminAddress: admin,
@@ -317,7 +325,7 @@ struct Appliance: Sendable {
                 logger: quietLogger))
         upgrader.attach(server) { await group.triggerGracefulShutdown() }
         try await withThrowingTaskGroup(of: Void.self) { tasks in
-            tasks.addTask { await handle(signals, registry, group, upgrader) }
+            tasks.addTask { await handle(signals, registry, accessLog, group, upgrader) }
             tasks.addTask { await watchPorts(workers) }
             tasks.addTask {
                 while (try? await Task.sleep(for: .seconds(300))) != nil { contexts.advanceTicketKeys() }
@@ -338,7 +346,8 @@ struct Appliance: Sendable {
     }
 
     private func handle(
-        _ signals: UnixSignalsSequence, _ registry: Registry, _ group: ServiceGroup, _ upgrader: Upgrader
+        _ signals: UnixSignalsSequence, _ registry: Registry, _ accessLog: AccessLog, _ group: ServiceGroup,
+        _ upgrader: Upgrader
     ) async {
         await withDiscardingTaskGroup { tasks in
             var isEnding = false
@@ -347,6 +356,7 @@ struct Appliance: Sendable {
                 case .sighup:
                     ServiceManager.notify(.reloading)
                     await reload(registry)
+                    accessLog.reopen()
                     ServiceManager.notify(.ready)
                 case .sigusr2:
                     // Beside the loop: a SIGTERM must be heard while the new process prepares. Failures are logged.

@@ -11,21 +11,37 @@ import Synchronization
 final class WorkerControlAdapter: WorkerControl {
     private let workers: Workers
     private let contexts: TLSContexts
+    private let accessLog: AccessLog
     private let startWarnings: [String]
     private let listings = ListingTurn()
 
     private static let listingTimeout = Duration.seconds(5)
 
     /// - Parameter startWarnings: What was found at start and stays true, such as lowered flow limits.
-    init(workers: Workers, contexts: TLSContexts, startWarnings: [String]) {
+    init(workers: Workers, contexts: TLSContexts, accessLog: AccessLog, startWarnings: [String]) {
         self.workers = workers
         self.contexts = contexts
+        self.accessLog = accessLog
         self.startWarnings = startWarnings
     }
 
     var workerCount: Int { workers.count }
 
-    var warnings: [String] { startWarnings + workers.portWarnings }
+    var warnings: [String] {
+        var warnings = startWarnings + workers.portWarnings + accessLog.warnings
+        let droppedCount = droppedLogLineCount
+        if droppedCount > 0 {
+            warnings.append(
+                "\(droppedCount) lines of TLS access logs were dropped since the start: a log's file or its disk "
+                    + "does not keep up, or did not.")
+        }
+        return warnings
+    }
+
+    /// Dropped by workers, whose ring was full, and by the writer, whose file took nothing.
+    private var droppedLogLineCount: UInt64 {
+        workers.total(.droppedAccessLogLines) + accessLog.lostLineCount
+    }
 
     func prepare(_ bindings: [ListenerBinding]) throws(BindingErrors) -> ListenerTicket {
         do throws(ListenerOpenErrors) {
@@ -62,7 +78,9 @@ final class WorkerControlAdapter: WorkerControl {
         for listener in listeners {
             report.listeners[listener] = FlowCounter.allCases.map { workers.total($0, listener: listener) }
         }
-        report.workers = WorkerCounter.allCases.map { workers.total($0) }
+        report.workers = WorkerCounter.allCases.map { counter in
+            counter == .droppedAccessLogLines ? droppedLogLineCount : workers.total(counter)
+        }
         return report
     }
 

@@ -28,6 +28,7 @@ final class TLSContexts: CertificateControl {
 
     private let workers: Workers
     private let probes: ProbeControlAdapter
+    private let accessLog: AccessLog
     private let ticketKeyFile: String?
     private let ticketKeys = TicketKeyRing()
     private let usesKernelTLS = KernelTLS.isOffered()
@@ -37,11 +38,12 @@ final class TLSContexts: CertificateControl {
     ///   - ticketKeyFile: Nil draws keys and replaces them as time goes on; see `advanceTicketKeys`.
     ///   - formerTicketKeys: Those that a former process drew.
     init(
-        workers: Workers, probes: ProbeControlAdapter, ticketKeyFile: String?,
+        workers: Workers, probes: ProbeControlAdapter, accessLog: AccessLog, ticketKeyFile: String?,
         formerTicketKeys: [UInt8]? = nil
     ) throws(TLSConfigurationError) {
         self.workers = workers
         self.probes = probes
+        self.accessLog = accessLog
         self.ticketKeyFile = ticketKeyFile
         if let ticketKeyFile { try ticketKeys.load(ticketKeyFile) }
         if let formerTicketKeys { ticketKeys.adopt(formerTicketKeys, at: .now) }
@@ -62,7 +64,8 @@ final class TLSContexts: CertificateControl {
         let contexts = state.withLock { $0.contexts }
         return TLSRouting(
             servers: snapshot.listeners.map { $0?.tls.flatMap { contexts.servers[$0] } },
-            clients: snapshot.groups.map { $0.tls.flatMap { contexts.targets[$0] } })
+            clients: snapshot.groups.map { $0.tls.flatMap { contexts.targets[$0] } },
+            accessLogs: accessLog.numbers(for: snapshot))
     }
 
     // MARK: - CertificateControl
