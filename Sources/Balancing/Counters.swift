@@ -46,6 +46,12 @@ public enum WorkerCounter: Int, Sendable, CaseIterable {
     case shedFlowTableFull
     case recycledFlows
     case portAllocationErrors
+    /// Flows of groups with `preserve_client_ip.enabled` whose client and target are of different families: the
+    /// target sees an address of Weir's.
+    case unpreservedFlows
+    /// Connections to targets from their clients' own addresses that came to stand, and that had no answer in time.
+    case preservedConnections
+    case preservedTimeouts
     case internalErrors
     case pipesOpen
     case snapshotVersion

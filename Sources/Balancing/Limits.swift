@@ -80,6 +80,8 @@ public enum Limits {
     public static let ephemeralPortUseSteeredPercent = 25
     public static let steeredPortCount = 8
     public static let steeredAttemptCountMax = 16
+    /// So many unanswered connections from clients' own addresses in a row are a warning in the status.
+    public static let preservedTimeoutsBeforeWarning = 3
 
     // TLS. More certificates or keys are refused with an error, a larger file and a longer client chain too.
     public static let certificatesPerListenerMax = 25

@@ -210,3 +210,16 @@ int weir_datagram_batch_send_singly(
     }
     return sent;
 }
+
+void weir_datagram_batch_copy(
+    const struct weir_datagram_batch *batch, unsigned index, void *to, uint32_t byte_count) {
+    if (index >= batch->count || byte_count > batch->byte_counts[index]) return;
+    memcpy(to, batch->bytes + (size_t)index * slot_byte_count, byte_count);
+}
+
+void weir_datagram_batch_remove(struct weir_datagram_batch *batch, unsigned index, uint32_t byte_count) {
+    if (index >= batch->count || byte_count > batch->byte_counts[index]) return;
+    char *bytes = batch->bytes + (size_t)index * slot_byte_count;
+    batch->byte_counts[index] -= byte_count;
+    memmove(bytes, bytes + byte_count, batch->byte_counts[index]);
+}

@@ -152,12 +152,17 @@ int weir_make_nonblocking(int fd) {
     return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
 }
 
-// Raises or lowers CAP_NET_BIND_SERVICE in the calling thread's inheritable set; see capset(2).
-static int set_inheritable_low_ports(int inherits) {
+// What a successor needs of this process's capabilities, where this process has it.
+static const int lent_capabilities[] = {CAP_NET_BIND_SERVICE, CAP_NET_ADMIN};
+enum { lent_capability_count = sizeof lent_capabilities / sizeof lent_capabilities[0] };
+
+// Raises or lowers a capability in the calling thread's inheritable set; see capset(2).
+static int set_inheritable(int capability, int inherits) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
     if (syscall(SYS_capget, &header, data) < 0) return -errno;
-    uint32_t bit = 1u << CAP_NET_BIND_SERVICE;
+    // Both are in the first word.
+    uint32_t bit = 1u << capability;
     if (!(data[0].permitted & bit)) return -EPERM;
     if (inherits) data[0].inheritable |= bit;
     else data[0].inheritable &= ~bit;
@@ -187,12 +192,16 @@ int weir_spawn(const char *path, char *const *arguments, char *const *environmen
 
     // A process that is not root loses its capabilities in exec unless they are ambient; and no_new_privs
     // keeps file capabilities from giving them back. Both sets belong to this thread alone.
-    int lends_low_ports = set_inheritable_low_ports(1) == 0 &&
-        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0) == 0;
+    int is_lent[lent_capability_count];
+    for (int index = 0; index < lent_capability_count; index++)
+        is_lent[index] = set_inheritable(lent_capabilities[index], 1) == 0 &&
+            prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, lent_capabilities[index], 0, 0) == 0;
     pid_t pid = 0;
     error = posix_spawn(&pid, path, &actions, &attributes, arguments, environment);
-    if (lends_low_ports) prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_LOWER, CAP_NET_BIND_SERVICE, 0, 0);
-    set_inheritable_low_ports(0);
+    for (int index = 0; index < lent_capability_count; index++) {
+        if (is_lent[index]) prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_LOWER, lent_capabilities[index], 0, 0);
+        set_inheritable(lent_capabilities[index], 0);
+    }
 
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);

@@ -17,7 +17,7 @@ package struct DataPlaneFeatures: OptionSet, Sendable, Hashable {
     package static let tlsProbes = DataPlaneFeatures(rawValue: 1 << 1)
     /// PROXY protocol headers from clients and towards targets.
     package static let proxyProtocol = DataPlaneFeatures(rawValue: 1 << 2)
-    /// `preserve_client_ip.enabled`
+    /// `preserve_client_ip.enabled`: the process has CAP_NET_ADMIN.
     package static let clientIPPreservation = DataPlaneFeatures(rawValue: 1 << 3)
     /// Rules by the ClientHello.
     package static let passthroughRules = DataPlaneFeatures(rawValue: 1 << 4)

@@ -14,6 +14,9 @@ public struct ReceivedDatagram: Sendable, BitwiseCopyable {
     public let segmentByteCount: Int
     public let isTruncated: Bool
 
+    /// The size of the first datagram, which is the only one as a rule.
+    public var firstByteCount: Int { segmentByteCount == 0 ? byteCount : segmentByteCount }
+
     /// How many datagrams were joined.
     public var count: Int {
         segmentByteCount == 0 ? 1 : (byteCount + segmentByteCount - 1) / segmentByteCount
@@ -80,6 +83,23 @@ public struct DatagramBatch: ~Copyable {
         return ReceivedDatagram(
             peer: datagram.peer.endpoint, local: datagram.local.endpoint, byteCount: Int(datagram.byte_count),
             segmentByteCount: Int(datagram.segment_byte_count), isTruncated: datagram.is_truncated)
+    }
+
+    /// Copies the first datagram of an item into `region`, from `offset` on, to be sent with something in front.
+    public func copyFirst(of index: Int, into region: borrowing ByteRegion, at offset: Int) {
+        let byteCount = self[index].firstByteCount
+        precondition(offset >= 0 && offset <= region.byteCount - byteCount)
+        unsafe weir_datagram_batch_copy(batch, UInt32(index), region.base + offset, UInt32(byteCount))
+    }
+
+    /// Takes the first datagram of an item off; false when it was the last, and nothing of the item may be sent.
+    public mutating func removeFirst(of index: Int) -> Bool {
+        let first = self[index]
+        unsafe weir_datagram_batch_remove(batch, UInt32(index), UInt32(first.firstByteCount))
+        let rest = first.byteCount - first.firstByteCount
+        unsafe datagrams[index].byte_count = UInt32(rest)
+        if rest <= first.segmentByteCount { unsafe datagrams[index].segment_byte_count = 0 }
+        return first.count > 1
     }
 
     /// Sends `runCount` runs that `setRun` has laid down; `moved` gives how many were taken.

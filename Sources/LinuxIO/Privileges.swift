@@ -35,10 +35,16 @@ public struct UserIdentity: Sendable, Equatable {
 public enum Privileges {
     /// Keeps CAP_NET_BIND_SERVICE where the process has it, drops every other capability for good, forbids
     /// gaining new ones (no_new_privs), and becomes `user` when given.
-    public static func reduce(becoming user: UserIdentity?) throws(SystemCallError) {
-        let canBindLowPorts = isPermitted(CAP_NET_BIND_SERVICE)
+    ///
+    /// - Parameter keepsNetAdmin: CAP_NET_ADMIN is kept too, which IP_TRANSPARENT needs; see ip(7).
+    /// - Returns: Whether the process has CAP_NET_ADMIN from now on.
+    public static func reduce(
+        becoming user: UserIdentity?, keepsNetAdmin: Bool = false
+    ) throws(SystemCallError) -> Bool {
+        let wanted = [CAP_NET_BIND_SERVICE] + (keepsNetAdmin ? [CAP_NET_ADMIN] : [])
+        let kept = wanted.filter(isPermitted)
         // Without CAP_SETPCAP the bounding set stays, which no_new_privs makes harmless.
-        for capability in 0...63 where capability != CAP_NET_BIND_SERVICE {
+        for capability in 0...63 where !wanted.contains(Int32(capability)) {
             _ = weir_drop_bounding_capability(Int32(capability))
         }
         if let user, user.uid != UserIdentity.currentUID {
@@ -46,8 +52,9 @@ public enum Privileges {
             _ = try check(weir_keep_capabilities(true), "prctl(PR_SET_KEEPCAPS)")
             _ = try check(unsafe weir_become_user(user.name, user.uid, user.gid), "setresuid")
         }
-        try setOnly(canBindLowPorts ? [CAP_NET_BIND_SERVICE] : [])
+        try setOnly(kept)
         _ = try check(weir_no_new_privileges(), "prctl(PR_SET_NO_NEW_PRIVS)")
+        return kept.contains(CAP_NET_ADMIN)
     }
 
     private static func isPermitted(_ capability: Int32) -> Bool {

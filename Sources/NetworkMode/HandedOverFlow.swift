@@ -14,6 +14,8 @@ package struct HandedOverFlow: Sendable, Equatable {
     package var target: TargetNumber
     package var isAnswered: Bool
     package var isAssured: Bool
+    /// The target has not yet had the PROXY protocol header.
+    package var owesProxyHeader: Bool
     package var startedAt: Instant
     package var lastActivityAt: Instant
     package var clientByteCount: UInt64
@@ -21,13 +23,15 @@ package struct HandedOverFlow: Sendable, Equatable {
 
     package init(
         socketIndex: Int, key: FlowKey, target: TargetNumber, isAnswered: Bool, isAssured: Bool,
-        startedAt: Instant, lastActivityAt: Instant, clientByteCount: UInt64, targetByteCount: UInt64
+        owesProxyHeader: Bool = false, startedAt: Instant, lastActivityAt: Instant, clientByteCount: UInt64,
+        targetByteCount: UInt64
     ) {
         self.socketIndex = socketIndex
         self.key = key
         self.target = target
         self.isAnswered = isAnswered
         self.isAssured = isAssured
+        self.owesProxyHeader = owesProxyHeader
         self.startedAt = startedAt
         self.lastActivityAt = lastActivityAt
         self.clientByteCount = clientByteCount
@@ -45,7 +49,7 @@ package struct HandedOverFlow: Sendable, Equatable {
         Self.put(key.local, to: &bytes)
         Self.put(UInt32(socketIndex), to: &bytes)
         Self.put(target.rawValue, to: &bytes)
-        bytes.append((isAnswered ? 1 : 0) | (isAssured ? 2 : 0))
+        bytes.append((isAnswered ? 1 : 0) | (isAssured ? 2 : 0) | (owesProxyHeader ? 4 : 0))
         Self.put(startedAt.nanoseconds, to: &bytes)
         Self.put(lastActivityAt.nanoseconds, to: &bytes)
         Self.put(clientByteCount, to: &bytes)
@@ -70,6 +74,7 @@ package struct HandedOverFlow: Sendable, Equatable {
                 HandedOverFlow(
                     socketIndex: socketIndex, key: FlowKey(client: client, local: local, transport: .udp),
                     target: target, isAnswered: flags & 1 != 0, isAssured: flags & 2 != 0,
+                    owesProxyHeader: flags & 4 != 0,
                     startedAt: Instant(nanoseconds: take(UInt64.self, from: bytes, &position)),
                     lastActivityAt: Instant(nanoseconds: take(UInt64.self, from: bytes, &position)),
                     clientByteCount: take(UInt64.self, from: bytes, &position),

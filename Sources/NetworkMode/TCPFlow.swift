@@ -55,7 +55,7 @@ struct TCPFlow: BitwiseCopyable {
     var isPrompt = false
     /// Our FIN towards the target went first, so its port stays in TIME_WAIT after the end.
     var closesTargetFirst = false
-    /// Zero for the kernel's choice, else one more than the index of the source address.
+    /// Zero for the kernel's choice, else one more than the index of the source address, or `clientColumn`.
     var sourceColumn: UInt8 = 0
     /// Counts the lives of the slot; it outlives each of them.
     var generation: UInt32 = 0

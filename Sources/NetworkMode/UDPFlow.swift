@@ -11,6 +11,8 @@ struct UDPFlow: BitwiseCopyable {
     var isAssured = false
     /// UDP_GRO is on towards the target.
     var isCoalescing = false
+    /// The target is to hear, in front of the next datagram, on whose behalf the flow comes.
+    var owesProxyHeader = false
     var attemptCountMax: UInt8 = 0
     var generation: UInt32 = 0
     /// Connected to the target, so that its answers, and its ICMP errors, find this flow.

@@ -83,12 +83,18 @@ extension Worker {
                 return
             }
         }
-        depart(slot, at: now)
+        depart(slot, isClosing: isClosing, at: now)
     }
 
     /// The greeting is over: to a target, with the bytes that came behind it.
-    private mutating func depart(_ slot: Int, at now: Instant) {
-        flows[slot].up.transfer.sourceBecameReadable()
+    ///
+    /// - Parameter isClosing: The client's end was told of already, and no event will tell again.
+    private mutating func depart(_ slot: Int, isClosing: Bool, at now: Instant) {
+        if isClosing {
+            flows[slot].up.transfer.sourceIsClosing()
+        } else {
+            flows[slot].up.transfer.sourceBecameReadable()
+        }
         let isGone = pump(slot, isUp: true, at: now) != nil
         if !isGone, connectNext(slot, at: now) {
             greetingCount -= 1
@@ -106,7 +112,7 @@ extension Worker {
     mutating func greetingTimedOut(_ slot: Int, at now: Instant) {
         if flows[slot].greeting == .clientHello {
             flows[slot].greeting = []
-            depart(slot, at: now)
+            depart(slot, isClosing: false, at: now)
         } else {
             greetingFailed(slot, at: now)
         }

@@ -85,7 +85,8 @@ extension Worker {
                     binding: listener.binding, worker: index, share: listener.share,
                     flow: HandedOverFlow(
                         socketIndex: 0, key: flow.key, target: flow.target, isAnswered: flow.isAnswered,
-                        isAssured: flow.isAssured, startedAt: flow.startedAt,
+                        isAssured: flow.isAssured, owesProxyHeader: flow.owesProxyHeader,
+                        startedAt: flow.startedAt,
                         lastActivityAt: flow.lastActivityAt, clientByteCount: flow.clientByteCount,
                         targetByteCount: flow.targetByteCount),
                     socket: flow.socket))
@@ -136,7 +137,7 @@ extension Worker {
         else { return false }
         let generation = (datagramFlows[slot].generation &+ 1) & Token.generationMask
         datagramFlows[slot] = UDPFlow(
-            isAnswered: given.isAnswered, isAssured: given.isAssured,
+            isAnswered: given.isAnswered, isAssured: given.isAssured, owesProxyHeader: given.owesProxyHeader,
             attemptCountMax: UInt8(Limits.connectAttemptCountMax), generation: generation,
             socket: adoptee.socket, key: given.key, hash: hash,
             listener: listener, listenerPosition: position, target: adoptee.target,

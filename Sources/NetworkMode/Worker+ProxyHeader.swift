@@ -17,7 +17,8 @@ extension Worker {
                 writer.append(applicationProtocol: name.utf8.span, to: &output)
             }
             if let name = facts?.serverName { writer.append(authority: name.utf8.span, to: &output) }
-            writer.append(uniqueID: Self.uniqueID(worker: index, slot, flow).span, to: &output)
+            let place = Self.place(worker: index, slot, flow.generation)
+            writer.append(uniqueID: Self.uniqueID(flow.startedAt, place).span, to: &output)
             if let facts { Self.append(facts, with: &writer, to: &output) }
             writer.finish(isChecksummed: true, to: &output)
         }
@@ -49,16 +50,34 @@ extension Worker {
         _ = writer.append(tlsCipher: facts.cipherInOpenSSL.utf8.span, to: &output)
     }
 
+    /// Writes the header that goes in front of a UDP flow's first datagram into the scratch memory; returns how many
+    /// bytes it has.
+    func writeProxyHeader(ofDatagramFlow slot: Int) -> Int {
+        let flow = datagramFlows[slot]
+        return scratch.fill(at: 0, byteCountMax: Limits.proxyHeaderByteCountMax) { output in
+            var writer = ProxyHeaderWriter(
+                source: flow.key.client, destination: flow.key.local, transport: .udp, to: &output)
+            let place = Self.place(worker: index, slot, flow.generation) | Self.datagramPlace
+            writer.append(uniqueID: Self.uniqueID(flow.startedAt, place).span, to: &output)
+            writer.finish(isChecksummed: true, to: &output)
+        }
+    }
+
+    /// Tells a UDP flow from the TCP flow in the slot of the same number.
+    private static let datagramPlace: UInt64 = 1 << 63
+
+    private static func place(worker: Int, _ slot: Int, _ generation: UInt32) -> UInt64 {
+        UInt64(UInt8(truncatingIfNeeded: worker)) << 56 | UInt64(UInt32(truncatingIfNeeded: slot)) << 24
+            | UInt64(generation & 0xFF_FFFF)
+    }
+
     /// When the flow began, in which worker and slot: no other flow of this machine since its start has the same.
-    private static func uniqueID(worker: Int, _ slot: Int, _ flow: TCPFlow) -> InlineArray<16, UInt8> {
+    private static func uniqueID(_ startedAt: Instant, _ place: UInt64) -> InlineArray<16, UInt8> {
         var id = InlineArray<16, UInt8>(repeating: 0)
-        let time = flow.startedAt.nanoseconds
-        let place =
-            UInt64(UInt8(truncatingIfNeeded: worker)) << 56 | UInt64(UInt32(truncatingIfNeeded: slot)) << 24
-            | UInt64(flow.generation & 0xFF_FFFF)
         for position in 0..<8 {
-            id[position] = UInt8(truncatingIfNeeded: time >> UInt64(56 - 8 * position))
-            id[8 + position] = UInt8(truncatingIfNeeded: place >> UInt64(56 - 8 * position))
+            let shift = UInt64(56 - 8 * position)
+            id[position] = UInt8(truncatingIfNeeded: startedAt.nanoseconds >> shift)
+            id[8 + position] = UInt8(truncatingIfNeeded: place >> shift)
         }
         return id
     }

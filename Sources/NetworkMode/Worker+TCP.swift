@@ -207,7 +207,7 @@ extension Worker {
                     counters.add(1, .failOpenFlows, target: selection.target, listener: flow.listener)
                 }
                 counters.add(1, .activeTCPFlows, target: selection.target)
-                counters.ports.add(1, row: Int(selection.target.rawValue), column: Int(sourceColumn))
+                counters.addPort(1, target: selection.target, column: sourceColumn)
                 return true
             case .refused:
                 counters.add(1, .connectFailures, target: selection.target, listener: flow.listener)
@@ -274,6 +274,9 @@ extension Worker {
         }
         if flows[slot].phase == .connecting {
             guard readiness.isWritable else { return }
+            if flows[slot].sourceColumn == TargetSocket.clientColumn {
+                counters.add(1, .preservedConnections)
+            }
             if flows[slot].sendsProxyHeader, !sendProxyHeader(slot) {
                 connectFailed(slot, at: now)
                 return
@@ -514,6 +517,11 @@ extension Worker {
         case .greeting:
             greetingTimedOut(slot, at: now)
             return
+        case .connecting where flows[slot].sourceColumn == TargetSocket.clientColumn:
+            // Most likely the answer went to the client instead of here: `Workers.clientAddressWarnings` says so.
+            counters.add(1, .preservedTimeouts)
+            connectFailed(slot, at: now)
+            return
         case .connecting, .securing:
             connectFailed(slot, at: now)
             return
@@ -573,7 +581,7 @@ extension Worker {
         case .finished:
             flow.client.close()
             flow.target.close()
-            if flow.closesTargetFirst {
+            if flow.closesTargetFirst, flow.sourceColumn != TargetSocket.clientColumn {
                 lingeringPorts.add(
                     target: flow.targetNumber, column: flow.sourceColumn, at: now, counters.ports)
             }
@@ -611,7 +619,7 @@ extension Worker {
     private func leaveTarget(_ slot: Int) {
         let flow = flows[slot]
         counters.add(-1, .activeTCPFlows, target: flow.targetNumber)
-        counters.ports.add(-1, row: Int(flow.targetNumber.rawValue), column: Int(flow.sourceColumn))
+        counters.addPort(-1, target: flow.targetNumber, column: flow.sourceColumn)
     }
 
     private mutating func release(_ lane: Lane) {

@@ -14,13 +14,24 @@ import LinuxIO
 
 enum TargetSocket {
     /// Connected (UDP) or connecting (TCP). The column is zero for the kernel's choice of source, else one
-    /// more than the index of the source address.
+    /// more than the index of the source address, or `clientColumn`.
     case open(Descriptor, sourceColumn: UInt8)
     /// The network or the target refused at once.
     case refused
     /// Every source address has used its ports towards this target.
     case noPort
     case noDescriptor
+
+    /// The source is the client's own address, whose ports are not Weir's to count: it has one, not thousands.
+    static let clientColumn = UInt8.max
+}
+
+extension WorkerCounters {
+    /// Counts a local port towards a target.
+    func addPort(_ amount: Int, target: TargetNumber, column: UInt8) {
+        guard column != TargetSocket.clientColumn else { return }
+        ports.add(amount, row: Int(target.rawValue), column: Int(column))
+    }
 }
 
 extension Worker {
@@ -32,8 +43,11 @@ extension Worker {
         hasEarlyBytes: Bool = false
     ) -> TargetSocket {
         let family = selection.endpoint.address.family
-        if let client, client.address.family == family {
-            return openSocket(transport, to: selection.endpoint, as: client, hasEarlyBytes: hasEarlyBytes)
+        if let client {
+            if client.address.family == family {
+                return openSocket(transport, to: selection.endpoint, as: client, hasEarlyBytes: hasEarlyBytes)
+            }
+            counters.add(1, .unpreservedFlows)
         }
         var sourcesLeft = max(1, snapshot.sourceAddresses.count { $0.family == family })
         while sourcesLeft > 0 {
@@ -61,7 +75,7 @@ extension Worker {
         _ transport: Transport, to endpoint: Endpoint, as client: Endpoint, hasEarlyBytes: Bool
     ) -> TargetSocket {
         let transparent = client.address.family == .v4 ? SocketOption.transparentV4 : .transparentV6
-        // The client's port may be taken towards this target, by a flow through another listener.
+        // The client's port may be taken: by a flow through another listener, or by a socket of this machine.
         for port in [client.port, 0] {
             guard let socket = try? Descriptor.socket(transport, client.address.family) else {
                 return .noDescriptor
@@ -73,11 +87,20 @@ extension Worker {
                 counters.add(1, .internalErrors)
                 return .noPort
             }
-            socket.set(.reuseAddress)
+            // TCP sockets may share a local port, since connect(2) refuses a second connection between the same
+            // two ends. For UDP it does not: one of two such flows would hear the answers of both.
+            if transport == .tcp { socket.set(.reuseAddress) }
             if port == 0 { socket.set(.bindAddressNoPort) }
-            let errno =
-                socket.bind(to: Endpoint(address: client.address, port: port)) ?? socket.connect(to: endpoint)
-            if errno == nil || errno == .inProgress { return .open(socket, sourceColumn: 0) }
+            let errno: Errno?
+            if socket.bind(to: Endpoint(address: client.address, port: port)) == nil {
+                errno = socket.connect(to: endpoint)
+            } else {
+                // Taken, or below 1024 and not ours to use. No reason to blame the target either way.
+                errno = .addressNotAvailable
+            }
+            if errno == nil || errno == .inProgress {
+                return .open(socket, sourceColumn: TargetSocket.clientColumn)
+            }
             socket.close()
             guard errno == .addressNotAvailable || errno == .addressInUse else { return .refused }
         }

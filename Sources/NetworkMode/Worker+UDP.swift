@@ -54,7 +54,10 @@ extension Worker {
             datagramFlows[slot].isAssured = true
             unassured.remove(slot, in: &datagramFlows)
         }
-        let sent = sendRuns(of: range, on: datagramFlows[slot].socket, to: nil, from: nil)
+        let sent =
+            datagramFlows[slot].owesProxyHeader
+            ? sendBehindProxyHeader(range, slot)
+            : sendRuns(of: range, on: datagramFlows[slot].socket, to: nil, from: nil)
         datagramFlows[slot].clientByteCount &+= UInt64(sent.byteCount)
         let flow = datagramFlows[slot]
         counters.add(sent.byteCount, .clientBytesUDP, target: flow.target, listener: flow.listener)
@@ -135,6 +138,7 @@ extension Worker {
                 }
                 datagramFlows[slot].socket = socket
                 datagramFlows[slot].target = selection.target
+                datagramFlows[slot].owesProxyHeader = snapshot.groups[selection.groupIndex].sendsProxyProtocol
                 counters.add(1, .newUDPFlows, target: selection.target)
                 if snapshot.groups[selection.groupIndex].isFailOpen {
                     counters.add(1, .failOpenFlows, target: selection.target, listener: flow.listener)
@@ -221,6 +225,38 @@ extension Worker {
         var datagramCount = 0
         var droppedCount = 0
         var isRefused = false
+    }
+
+    /// Sends datagrams of a flow whose target has not yet heard on whose behalf it comes: the header goes into the
+    /// first one that has room for it, and one that has none is dropped.
+    private mutating func sendBehindProxyHeader(_ range: Range<Int>, _ slot: Int) -> SendResult {
+        var result = SendResult()
+        var rest = range
+        while datagramFlows[slot].owesProxyHeader, let index = rest.first {
+            let byteCount = batch[index].firstByteCount
+            let headerByteCount = writeProxyHeader(ofDatagramFlow: slot)
+            if headerByteCount + byteCount <= Limits.datagramByteCountMax {
+                batch.copyFirst(of: index, into: scratch, at: headerByteCount)
+                let outcome = datagramFlows[slot].socket.send(
+                    from: scratch, at: 0, byteCount: headerByteCount + byteCount)
+                if case .moved = outcome { datagramFlows[slot].owesProxyHeader = false }
+                if case .failed(.connectionRefused) = outcome { result.isRefused = true }
+            }
+            if datagramFlows[slot].owesProxyHeader {
+                result.droppedCount += 1
+            } else {
+                result.byteCount += byteCount
+                result.datagramCount += 1
+            }
+            if !batch.removeFirst(of: index) { rest = rest.dropFirst() }
+        }
+        guard !rest.isEmpty else { return result }
+        let sent = sendRuns(of: rest, on: datagramFlows[slot].socket, to: nil, from: nil)
+        result.byteCount += sent.byteCount
+        result.datagramCount += sent.datagramCount
+        result.droppedCount += sent.droppedCount
+        result.isRefused = result.isRefused || sent.isRefused
+        return result
     }
 
     private func datagramCount(_ range: Range<Int>) -> Int {

@@ -20,6 +20,9 @@ package final class Workers: Sendable {
         var nextTicket: UInt64 = 1
         var snapshot = RoutingSnapshot.empty
         var inheritance = Inheritance()
+        /// Up to here connections from clients' own addresses have been answered, and what timed out before is past.
+        var seenPreservedConnectionCount: UInt64 = 0
+        var forgivenTimeoutCount: UInt64 = 0
     }
 
     /// Sockets that are open but belong to no worker yet.
@@ -249,5 +252,25 @@ package final class Workers: Sendable {
             }
         }
         return warnings
+    }
+
+    /// Says when connections from clients' own addresses go unanswered, until one that is answered has been seen.
+    package var clientAddressWarnings: [String] {
+        let connectionCount = total(WorkerCounter.preservedConnections)
+        let timeoutCount = total(WorkerCounter.preservedTimeouts)
+        let count = state.withLock { state in
+            if connectionCount > state.seenPreservedConnectionCount {
+                state.seenPreservedConnectionCount = connectionCount
+                state.forgivenTimeoutCount = timeoutCount
+            }
+            // Another caller may have read later, and forgiven more.
+            return timeoutCount - min(timeoutCount, state.forgivenTimeoutCount)
+        }
+        guard count >= Limits.preservedTimeoutsBeforeWarning else { return [] }
+        return [
+            "The last \(count) connections to targets from their clients' own addresses had no answer in time "
+                + "(preserve_client_ip.enabled). Run \"weir network setup FILE\" on this machine, and let targets "
+                + "route through it what they answer to clients."
+        ]
     }
 }

@@ -44,7 +44,7 @@ import Testing
                 table inet weir_transparent {
                     chain divert {
                         type filter hook prerouting priority mangle; policy accept;
-                        meta nfproto ipv4 meta l4proto { tcp } socket transparent 1 socket wildcard 0 \
+                        meta nfproto ipv4 meta l4proto { tcp, icmp } socket transparent 1 socket wildcard 0 \
                 meta mark set 0x57450000 accept
                     }
                 }
@@ -58,7 +58,7 @@ import Testing
         let both = try self.plan(addresses: "192.0.2.1, \"2001:db8::1\"", protocol: "TCP_UDP")
         let text = NetworkPages.plan(both)
         #expect(text.contains("preserved for IPv4 and IPv6, TCP and UDP."))
-        #expect(text.contains("        meta l4proto { tcp, udp } socket transparent 1"))
+        #expect(text.contains("        meta l4proto { tcp, udp, icmp, ipv6-icmp } socket transparent 1"))
         #expect(text.contains("ip -6 route replace local ::/0 dev lo table 5745"))
         #expect(!text.contains(" del "))
     }

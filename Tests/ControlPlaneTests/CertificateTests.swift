@@ -239,14 +239,25 @@ import Testing
                 "target group \"web\" is TLS, which this build of Weir does not have. Use TCP.",
             ])
         let fixture = try await RegistryFixture(features: [])
-        for attribute in ["preserve_client_ip.enabled", "proxy_protocol_v2.enabled"] {
-            let error = await refusal {
-                try await fixture.apply(RegistryFixture.web(attributes: "\(attribute): true"))
-            }
-            #expect(
-                error?.message
-                    == "target group \"web\" has \(attribute), which this build of Weir does not have. "
-                    + "Leave it out.")
+        let error = await refusal {
+            try await fixture.apply(RegistryFixture.web(attributes: "proxy_protocol_v2.enabled: true"))
         }
+        #expect(
+            error?.message
+                == "target group \"web\" has proxy_protocol_v2.enabled, which this build of Weir does not have. "
+                + "Leave it out.")
+    }
+
+    @Test func `what the process has no right to is refused with the way to get it`() async throws {
+        let fixture = try await RegistryFixture(features: .all.subtracting(.clientIPPreservation))
+        let error = await refusal {
+            try await fixture.apply(RegistryFixture.web(attributes: "preserve_client_ip.enabled: true"))
+        }
+        #expect(
+            error?.message
+                == "target group \"web\" has preserve_client_ip.enabled, for which this process lacks "
+                + "CAP_NET_ADMIN: it is kept only from a start at which a group needs it. Put the group into the "
+                + "configuration file and restart Weir, as root or with AmbientCapabilities=CAP_NET_ADMIN in its "
+                + "unit (see config/weir.service).")
     }
 }

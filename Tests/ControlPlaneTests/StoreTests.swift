@@ -69,6 +69,26 @@ import Testing
         #expect(try await Store(directory.location).load() == Self.everything)
     }
 
+    @Test(arguments: [false, true])
+    func `a closed store can be looked into, and says whether client addresses are to be preserved`(
+        isPreserving: Bool
+    ) async throws {
+        let directory = try Directory()
+        #expect(Store.peek(directory.location) == nil)
+        #expect(Store.peek(.memory) == nil)
+        var state = Self.everything
+        state.groups[0].group.attributes.preservesClientIP = isPreserving
+        let store = try Store(directory.location)
+        try await store.save(state, replacing: StoredState())
+        // Whoever opens it while another process has it is told so then.
+        #expect(Store.peek(directory.location) == nil)
+        try store.close()
+        let found = try #require(Store.peek(directory.location))
+        #expect(found == state)
+        #expect(found.preservesClientIP == isPreserving)
+        #expect(try await Store(directory.location).load() == state)
+    }
+
     @Test func `TLS, PROXY protocol and rules are kept`() async throws {
         var state = Self.everything
         let client = ClientCertificate(certificate: "/c.crt", privateKey: "/c.key")

@@ -401,11 +401,24 @@ def test_new_certificates_are_taken_without_a_failed_handshake(authority, edge, 
 
 def read_proxy_v2(connection):
     head = receive_exactly(connection, 16)
-    assert head[:12] == b"\r\n\r\n\0\r\nQUIT\n" and head[12] == 0x21
+    assert head[:12] == SIGNATURE and head[12] == 0x21
     body = receive_exactly(connection, struct.unpack("!H", head[14:])[0])
-    assert head[13] == 0x11
-    source, destination, source_port, destination_port = struct.unpack("!4s4sHH", body[:12])
-    return (socket.inet_ntoa(source), source_port), (socket.inet_ntoa(destination), destination_port), body[12:]
+    family, length = {0x11: (socket.AF_INET, 4), 0x21: (socket.AF_INET6, 16)}[head[13]]
+    source, destination = (socket.inet_ntop(family, body[at:at + length]) for at in (0, length))
+    source_port, destination_port = struct.unpack("!HH", body[2 * length:2 * length + 4])
+    return (source, source_port), (destination, destination_port), body[2 * length + 4:]
+
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+# Of a client at 192.0.2.7, and at 2001:db8::7, port 4321.
+HEADERS_V4 = [
+    b"PROXY TCP4 192.0.2.7 192.0.2.8 4321 443\r\n",
+    SIGNATURE + b"\x21\x11\0\x0c" + socket.inet_aton("192.0.2.7") + socket.inet_aton("192.0.2.8")
+    + struct.pack("!HH", 4321, 443)]
+HEADERS_V6 = [
+    b"PROXY TCP6 2001:db8::7 2001:db8::8 4321 443\r\n",
+    SIGNATURE + b"\x21\x21\0\x24" + socket.inet_pton(socket.AF_INET6, "2001:db8::7")
+    + socket.inet_pton(socket.AF_INET6, "2001:db8::8") + struct.pack("!HH", 4321, 443)]
 
 
 def test_targets_learn_the_client_by_proxy_protocol(authority, make_weir, port, proxied_server, site):
@@ -424,10 +437,7 @@ def test_targets_learn_the_client_by_proxy_protocol(authority, make_weir, port, 
         assert seen[-1][:2] == (client.getsockname(), ("127.0.0.1", secured))
 
 
-@pytest.mark.parametrize("header", [
-    b"PROXY TCP4 192.0.2.7 192.0.2.8 4321 443\r\n",
-    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + socket.inet_aton("192.0.2.7") + socket.inet_aton("192.0.2.8")
-    + struct.pack("!HH", 4321, 443)])
+@pytest.mark.parametrize("header", HEADERS_V4)
 @pytest.mark.parametrize("is_split", [False, True])
 def test_a_trusted_peer_names_the_client(make_weir, port, proxied_server, header, is_split):
     server, seen = proxied_server
@@ -442,6 +452,68 @@ def test_a_trusted_peer_names_the_client(make_weir, port, proxied_server, header
         client.sendall(b"hello")
         assert receive_exactly(client, 5) == b"hello"
     assert seen[0][0] == ("192.0.2.7", 4321)
+
+
+@pytest.mark.parametrize("header", HEADERS_V6)
+def test_a_trusted_peer_over_ipv6_names_the_client(make_weir, port, proxied_server, header):
+    server, seen = proxied_server
+    entrance = port()
+    web = group("web", [server.target], attributes={"proxy_protocol_v2.enabled": True})
+    make_weir(configuration([web], [listener(
+        entrance, "web", proxy_protocol={"accept": ["v1", "v2"], "trusted": ["::1/128"]})],
+        ["::1", "127.0.0.1"]))
+    with connect(entrance, "::1") as client:
+        client.sendall(header + b"hello")
+        assert receive_exactly(client, 5) == b"hello"
+    assert seen[0][:2] == (("2001:db8::7", 4321), ("::1", entrance))
+    # Whoever is not trusted speaks for itself, from its first byte.
+    with connect(entrance) as client:
+        client.sendall(b"hello")
+        assert receive_exactly(client, 5) == b"hello"
+        assert seen[1][:2] == (client.getsockname(), ("127.0.0.1", entrance))
+
+
+@pytest.mark.parametrize("header", HEADERS_V4 + HEADERS_V6)
+@pytest.mark.parametrize("way", ["together", "apart", "split"])
+def test_a_header_in_front_of_tls_names_the_client(
+        authority, make_weir, port, proxied_server, site, header, way):
+    server, seen = proxied_server
+    entrance = port()
+    is_v6 = header in HEADERS_V6
+    web = group("web", [server.target], attributes={"proxy_protocol_v2.enabled": True})
+    make_weir(configuration([web], [listener(
+        entrance, "web", protocol="TLS", certificates=[site],
+        proxy_protocol={"accept": ["v1", "v2"], "trusted": ["127.0.0.0/8", "::1/128"]})],
+        ["127.0.0.1", "::1"]))
+    with connect(entrance, "::1" if is_v6 else "127.0.0.1") as raw:
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A corked header leaves in one segment with the ClientHello.
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, way == "together")
+        for piece in [bytes([byte]) for byte in header] if way == "split" else [header]:
+            raw.sendall(piece)
+        with authority.client_context().wrap_socket(raw, server_hostname="site.test") as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+            client.sendall(b"hello")
+            assert receive_exactly(client, 5) == b"hello"
+    (source, destination, values), = seen
+    assert source == ("2001:db8::7" if is_v6 else "192.0.2.7", 4321)
+    assert destination == ("::1" if is_v6 else "127.0.0.1", entrance)
+    # The name that the client asked for comes along (PP2_TYPE_AUTHORITY).
+    assert b"\x02\x00\x09site.test" in values
+
+
+@pytest.mark.parametrize("words", [b"", b"PROXY TCP4 192.0.2.7", b"GET / HTTP/1.0\r\n\r\n"])
+def test_tls_without_a_header_from_a_trusted_peer_fails(authority, make_weir, port, tcp_server, site, words):
+    entrance = port()
+    weir = make_weir(configuration([group("web", [tcp_server(echo).target])], [listener(
+        entrance, "web", protocol="TLS", certificates=[site],
+        proxy_protocol={"accept": ["v2"], "trusted": ["127.0.0.0/8"]})]))
+    with connect(entrance) as raw:
+        raw.sendall(words)
+        with pytest.raises(OSError):
+            authority.client_context().wrap_socket(raw, server_hostname="site.test")
+    # It was the header that failed, not a handshake.
+    assert weir.api("/v1/listeners")[0]["statistics"].get("client_tls_negotiation_error_count", 0) == 0
 
 
 def test_a_trusted_peer_without_a_header_is_cut_off(make_weir, port, tcp_server):

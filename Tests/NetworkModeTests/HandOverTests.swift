@@ -237,7 +237,7 @@ private func handOver(_ balancer: TestBalancer, _ passed: inout Passed) -> HandO
         let flow = HandedOverFlow(
             socketIndex: 3,
             key: FlowKey(client: loopback(5), local: loopback(6), transport: .udp), target: TargetNumber(9),
-            isAnswered: true, isAssured: false, startedAt: Instant(nanoseconds: 1),
+            isAnswered: true, isAssured: false, owesProxyHeader: true, startedAt: Instant(nanoseconds: 1),
             lastActivityAt: Instant(nanoseconds: .max), clientByteCount: 7, targetByteCount: 8)
         var bytes: [UInt8] = []
         flow.append(to: &bytes)

@@ -221,6 +221,12 @@ final class TestBalancer {
         var connectTimeoutSeconds = 5
         var idleTimeoutSeconds = 350
         var sourceAddresses: [IPAddress] = []
+        var sendsProxyProtocol = false
+        var preservesClientIP = false
+        /// Whose connections begin with a header.
+        var proxyProtocol: ProxyProtocolSettings?
+        /// Connections whose ClientHello meets the condition go to this target alone.
+        var rule: (condition: PassthroughCondition, target: Int)?
     }
 
     /// Routes every listener to these targets and waits until the workers do. `beforeServing` runs when new
@@ -230,20 +236,34 @@ final class TestBalancer {
     ) throws {
         version += 1
         let eligible = options.eligible ?? Array(targets.indices)
-        let group = GroupRoute(
-            name: "test", targets: eligible.map { TargetNumber(UInt32($0)) },
-            flowHash: FlowHash(
-                entries: eligible.map { FlowHash.Entry(identity: UInt64($0), weight: 1) }, slotCount: 1021),
-            isSticky: options.isSticky, connectTimeoutSeconds: options.connectTimeoutSeconds,
-            connectAttemptCountMax: options.attemptCountMax)
+        func group(_ eligible: [Int]) -> GroupRoute {
+            GroupRoute(
+                name: "test", targets: eligible.map { TargetNumber(UInt32($0)) },
+                flowHash: FlowHash(
+                    entries: eligible.map { FlowHash.Entry(identity: UInt64($0), weight: 1) }, slotCount: 1021
+                ),
+                isSticky: options.isSticky, connectTimeoutSeconds: options.connectTimeoutSeconds,
+                connectAttemptCountMax: options.attemptCountMax, preservesClientIP: options.preservesClientIP,
+                sendsProxyProtocol: options.sendsProxyProtocol)
+        }
+        func choice(_ group: Int) -> [ListenerRoute.Choice] {
+            [ListenerRoute.Choice(groupIndex: group, cumulativeWeight: 1)]
+        }
+        let rules = options.rule.map {
+            [
+                PassthroughRoute(
+                    priority: 1, conditions: [$0.condition], choices: choice(1), isStickyByGroup: false)
+            ]
+        }
         let routes = bindings.map { _ in
             ListenerRoute(
-                id: ListenerID(loadBalancer: "test", port: 1),
-                choices: [ListenerRoute.Choice(groupIndex: 0, cumulativeWeight: 1)], isStickyByGroup: false,
-                tcpIdleTimeoutSeconds: options.idleTimeoutSeconds)
+                id: ListenerID(loadBalancer: "test", port: 1), choices: choice(0), isStickyByGroup: false,
+                tcpIdleTimeoutSeconds: options.idleTimeoutSeconds, proxyProtocol: options.proxyProtocol,
+                rules: rules ?? [])
         }
         let snapshot = RoutingSnapshot(
-            version: version, seed: HashSeed(first: 1, second: 2), listeners: routes, groups: [group],
+            version: version, seed: HashSeed(first: 1, second: 2), listeners: routes,
+            groups: [group(eligible)] + (options.rule.map { [group([$0.target])] } ?? []),
             endpoints: targets, sourceAddresses: options.sourceAddresses)
         let ticket = try workers.prepare(bindings)
         try beforeServing()

@@ -144,6 +144,11 @@ int weir_datagram_batch_send(
 int weir_datagram_batch_send_singly(
     struct weir_datagram_batch *batch, int fd, const struct weir_datagram_run *run,
     const struct weir_endpoint *to, const struct weir_endpoint *from);
+/// Copies the first `byte_count` bytes of item `index` to `to`.
+void weir_datagram_batch_copy(
+    const struct weir_datagram_batch *batch, unsigned index, void *to, uint32_t byte_count);
+/// Removes the first `byte_count` bytes of item `index`, whose rest moves to its front.
+void weir_datagram_batch_remove(struct weir_datagram_batch *batch, unsigned index, uint32_t byte_count);
 
 // MARK: Memory, time, randomness
 
@@ -242,7 +247,7 @@ int weir_describe_socket(int fd, struct weir_socket_description *description);
 /// Non-blocking and close-on-exec, as every descriptor of Weir is.
 int weir_make_nonblocking(int fd);
 /// posix_spawn(3) with default signals and one inherited descriptor, which keeps its number. Passes
-/// CAP_NET_BIND_SERVICE on where the calling thread has it. Returns the process id.
+/// CAP_NET_BIND_SERVICE and CAP_NET_ADMIN on where the calling thread has them. Returns the process id.
 int weir_spawn(const char *path, char *const *arguments, char *const *environment, int inherited);
 /// kill(2) with SIGKILL.
 int weir_kill(int pid);

@@ -16,6 +16,11 @@ package struct HandedOverRegistry: Codable, Sendable {
 
     package var seed: HashSeed { HashSeed(first: firstSeed, second: secondSeed) }
 
+    /// Whether a group of the definitions that travel along has `preserve_client_ip.enabled`.
+    package var preservesClientIP: Bool {
+        (try? storedState())?.preservesClientIP ?? false
+    }
+
     struct Definitions: Codable, Sendable {
         struct Group: Codable, Sendable {
             var name: String

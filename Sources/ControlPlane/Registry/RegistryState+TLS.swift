@@ -66,10 +66,15 @@ extension RegistryState {
             if group.attributes.sendsProxyProtocol {
                 lacks(.proxyProtocol, code, "\(subject) has proxy_protocol_v2.enabled", "Leave it out.")
             }
-            if group.attributes.preservesClientIP {
-                lacks(
-                    .clientIPPreservation, code, "\(subject) has preserve_client_ip.enabled",
-                    "Leave it out.")
+            if group.attributes.preservesClientIP, !features.contains(.clientIPPreservation) {
+                found.append(
+                    (
+                        code,
+                        "\(subject) has preserve_client_ip.enabled, for which this process lacks CAP_NET_ADMIN: it is "
+                            + "kept only from a start at which a group needs it. Put the group into the "
+                            + "configuration file and restart Weir, as root or with "
+                            + "AmbientCapabilities=CAP_NET_ADMIN in its unit (see config/weir.service)."
+                    ))
             }
         }
         return found

@@ -22,4 +22,7 @@ package struct StoredState: Sendable, Equatable {
         self.groups = groups
         self.loadBalancers = loadBalancers
     }
+
+    /// Whether any group has `preserve_client_ip.enabled`, for which a process must keep CAP_NET_ADMIN.
+    package var preservesClientIP: Bool { groups.contains { $0.group.attributes.preservesClientIP } }
 }

@@ -31,6 +31,8 @@ struct Appliance: Sendable {
     private let admin: AdminAddress
     private let token: String?
     private let descriptorLimit: Int
+    /// What this process can do; less than Weir can where the right for it is missing.
+    private let features: DataPlaneFeatures
     private let predecessor: UpgradePredecessor?
     private let activation: SocketActivation
     private let program: String
@@ -57,7 +59,14 @@ struct Appliance: Sendable {
             settings.tcpFlowCountMax * 2 + settings.udpFlowCountMax + Limits.reservedDescriptorCount)
         descriptorLimit = Int(clamping: Machine.raiseDescriptorLimit(to: wanted))
         let logs = configuration.loadBalancers.compactMap(\.attributes.accessLogPath)
-        try Self.reducePrivileges(settings, admin: admin, accessLogs: logs)
+        let preservesClientIP =
+            configuration.targetGroups.contains { $0.group.attributes.preservesClientIP }
+            || Store.peek(settings.state)?.preservesClientIP ?? false
+            || predecessor?.offer.registry.preservesClientIP ?? false
+        let hasNetAdmin = try Self.reducePrivileges(
+            settings, admin: admin, accessLogs: logs, keepsNetAdmin: preservesClientIP)
+        let always = DataPlaneFeatures.all.subtracting(.clientIPPreservation)
+        features = hasNetAdmin ? .all : always
     }
 
     static func readConfiguration(_ path: String) throws(CommandFailure) -> Configuration {
@@ -102,10 +111,11 @@ struct Appliance: Sendable {
         return token
     }
 
-    /// Makes the directories that need rights we are about to lose, then loses them.
+    /// Makes the directories that need rights we are about to lose, then loses them; returns whether CAP_NET_ADMIN
+    /// is left.
     private static func reducePrivileges(
-        _ settings: ApplianceSettings, admin: AdminAddress, accessLogs: [String]
-    ) throws(CommandFailure) {
+        _ settings: ApplianceSettings, admin: AdminAddress, accessLogs: [String], keepsNetAdmin: Bool
+    ) throws(CommandFailure) -> Bool {
         var identity: UserIdentity?
         if let name = settings.runAs {
             guard let found = UserIdentity(name) else {
@@ -119,7 +129,7 @@ struct Appliance: Sendable {
         if case .unix(let path) = admin { try prepareDirectory(of: path, for: identity) }
         for path in accessLogs where path != "stdout" { try prepareDirectory(of: path, for: identity) }
         do {
-            try Privileges.reduce(becoming: identity)
+            return try Privileges.reduce(becoming: identity, keepsNetAdmin: keepsNetAdmin)
         } catch {
             throw CommandFailure(
                 message: "cannot give up privileges (\(error)). "
@@ -208,7 +218,7 @@ struct Appliance: Sendable {
                     workers: WorkerControlAdapter(
                         workers: workers, contexts: contexts, accessLog: accessLog, startWarnings: warnings),
                     probes: probes, certificates: contexts,
-                    features: .all,
+                    features: features,
                     store: store, settings: settings, randomSeed: try? Machine.randomSeed(),
                     logger: Logger(label: "weir.registry"), version: WeirVersion.current),
                 configuration: configuration, past: predecessor?.offer.registry)

@@ -28,7 +28,9 @@ final class WorkerControlAdapter: WorkerControl {
     var workerCount: Int { workers.count }
 
     var warnings: [String] {
-        var warnings = startWarnings + workers.portWarnings + accessLog.warnings
+        var warnings =
+            startWarnings + workers.portWarnings + workers.clientAddressWarnings
+            + accessLog.warnings
         let droppedCount = droppedLogLineCount
         if droppedCount > 0 {
             warnings.append(

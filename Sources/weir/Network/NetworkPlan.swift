@@ -82,7 +82,10 @@ struct NetworkPlan: Equatable {
     // MARK: nftables
 
     private var rules: String {
-        let names = transports.map { $0 == .tcp ? "tcp" : "udp" }.joined(separator: ", ")
+        // The kernel finds the socket that an ICMP error is about. Without these, refusals and news of narrow paths
+        // (RFC 1191) would pass Weir by.
+        let errors = families.map { $0 == .v4 ? "icmp" : "ipv6-icmp" }
+        let names = (transports.map { $0 == .tcp ? "tcp" : "udp" } + errors).joined(separator: ", ")
         let family =
             switch families {
             case [.v4]: "meta nfproto ipv4 "
