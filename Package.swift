@@ -75,7 +75,8 @@ let package = Package(
             name: "NetworkMode", dependencies: ["Balancing", "LinuxIO", "Reactor", "TLSTermination"],
             swiftSettings: dataPath),
         .target(
-            name: "HealthChecking", dependencies: ["Balancing", "HTTPCore", "LinuxIO", "Reactor"],
+            name: "HealthChecking",
+            dependencies: ["Balancing", "HTTPCore", "LinuxIO", "Reactor", "TLSTermination"],
             swiftSettings: dataPath),
 
         // Control plane.
@@ -122,6 +123,10 @@ let package = Package(
 
         // Tests. Those of the data plane depend on no server package, so that the inner loop stays short.
         .target(name: "CAllocationCount", path: "Tests/CAllocationCount"),
+        // Certificates by the `openssl` command, for every test that speaks TLS.
+        .target(
+            name: "TestCertificates", dependencies: ["TLSTermination"], path: "Tests/TestCertificates",
+            swiftSettings: tests),
         .testTarget(
             name: "BalancingTests", dependencies: ["Balancing", "CAllocationCount", "HTTPCore"],
             swiftSettings: tests),
@@ -131,14 +136,20 @@ let package = Package(
             name: "TLSTerminationTests",
             dependencies: [
                 "Balancing", "CAllocationCount", "CLinux", "COpenSSL", "LinuxIO", "TLSTermination",
+                "TestCertificates",
             ],
             swiftSettings: tests),
         .testTarget(
             name: "NetworkModeTests",
-            dependencies: ["CAllocationCount", "CLinux", "LinuxIO", "NetworkMode", "Reactor"],
+            dependencies: [
+                "CAllocationCount", "CLinux", "LinuxIO", "NetworkMode", "Reactor", "TLSTermination",
+            ],
             swiftSettings: tests),
         .testTarget(
-            name: "HealthCheckingTests", dependencies: ["HTTPCore", "HealthChecking", "LinuxIO", "Reactor"],
+            name: "HealthCheckingTests",
+            dependencies: [
+                "HTTPCore", "HealthChecking", "LinuxIO", "Reactor", "TLSTermination", "TestCertificates",
+            ],
             swiftSettings: tests),
         .testTarget(
             name: "ControlPlaneTests", dependencies: ["AdminModel", "Balancing", "ControlPlane"],

@@ -182,11 +182,38 @@ public struct TargetGroupAttributes: AttributeSet, Hashable {
 public struct LoadBalancerAttributes: AttributeSet, Hashable {
     /// ELBv2's default for network load balancers.
     public var isCrossZone = false
+    public var isAccessLogEnabled = false
+    /// A file in the place of ELBv2's bucket: a whole path that ends with `.log`, or `stdout`; empty for none.
+    public var accessLogFile = ""
 
     public init() {}
 
+    /// Where the access log of TLS listeners goes; nil when it goes nowhere.
+    public var accessLogPath: String? {
+        isAccessLogEnabled && !accessLogFile.isEmpty ? accessLogFile : nil
+    }
+
+    public static let accessLogEnabledKey = "access_logs.file.enabled"
+    public static let accessLogPathKey = "access_logs.file.path"
+
     public static let definitions: [AttributeDefinition<Self>] = [
-        .boolean("load_balancing.cross_zone.enabled", \.isCrossZone)
+        .boolean("load_balancing.cross_zone.enabled", \.isCrossZone),
+        .boolean(accessLogEnabledKey, \.isAccessLogEnabled),
+        AttributeDefinition(
+            key: accessLogPathKey, read: { $0.accessLogFile },
+            write: { attributes, text throws(AttributeError) in
+                // The ending keeps whoever may change the appliance from having it append to files that
+                // programs obey, such as ld.so.preload, or to Weir's own store.
+                let isPath =
+                    text.hasPrefix("/") && text.hasSuffix(".log") && text.utf8.count < 4_096
+                    && text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
+                guard text.isEmpty || text == "stdout" || isPath else {
+                    throw AttributeError(
+                        "\(accessLogPathKey) is \"\(text.prefix(60))\"; it must be \"stdout\" or the whole path "
+                            + "of a file, beginning with \"/\" and ending with \".log\"")
+                }
+                attributes.accessLogFile = text
+            }),
     ]
 }
 

@@ -99,6 +99,18 @@ public enum Limits {
     public static let configuredHandshakeTimeoutSecondsMax = 300
     public static let configuredHandshakeCountMax = 65_536
 
+    // The TLS access log. Lines beyond what a ring holds are dropped and counted, never waited for.
+    public static let accessLogRecordsPerWorker = 4_096
+    public static let accessLogIntervalMilliseconds = 100
+    public static let accessLogChunkByteCount = 4_096
+    /// A pipe that takes nothing for so long loses what is left of the turn.
+    public static let accessLogPatienceMilliseconds = 100
+    public static let accessLogRetrySeconds = 5
+    /// Listeners with a log, and certificates, that one process has seen; beyond, lines are not written or
+    /// show no certificate.
+    public static let accessLogSourceCountMax = 65_536
+    public static let registeredCertificateCountMax = 1 << 20
+
     // Rules of a listener and whom it believes; more are refused with an error.
     public static let rulesPerListenerMax = 100
     public static let rulePriorityMax = 50_000

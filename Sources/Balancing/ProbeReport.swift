@@ -6,11 +6,16 @@ public struct ProbeTarget: Sendable, Hashable {
     /// Where to probe: the target's address and the health check's port.
     public let endpoint: Endpoint
     public let check: HealthCheck
+    /// True when a probe is to begin with a PROXY protocol header: its connection, or its datagram.
+    public let sendsProxyHeader: Bool
 
-    public init(number: TargetNumber, endpoint: Endpoint, check: HealthCheck) {
+    public init(
+        number: TargetNumber, endpoint: Endpoint, check: HealthCheck, sendsProxyHeader: Bool = false
+    ) {
         self.number = number
         self.endpoint = endpoint
         self.check = check
+        self.sendsProxyHeader = sendsProxyHeader
     }
 }
 

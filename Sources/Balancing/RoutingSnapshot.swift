@@ -19,6 +19,7 @@ public struct ListenerRoute: Sendable {
         let tls: TLSListenerSettings?
         let proxyProtocol: ProxyProtocolSettings?
         let rules: [PassthroughRoute]
+        let accessLogPath: String?
     }
 
     public struct Choice: Sendable {
@@ -46,18 +47,25 @@ public struct ListenerRoute: Sendable {
     public var proxyProtocol: ProxyProtocolSettings? { entrance?.value.proxyProtocol }
     /// In rising priority; with any, the ClientHello is peeked at before a group is chosen.
     public var rules: [PassthroughRoute] { entrance?.value.rules ?? [] }
+    /// Where connections of a TLS listener are logged; nil where they are not.
+    public var accessLogPath: String? { entrance?.value.accessLogPath }
 
     public init(
         id: ListenerID, choices: [Choice], isStickyByGroup: Bool, tcpIdleTimeoutSeconds: Int,
         tls: TLSListenerSettings? = nil, proxyProtocol: ProxyProtocolSettings? = nil,
-        rules: [PassthroughRoute] = []
+        rules: [PassthroughRoute] = [], accessLogPath: String? = nil
     ) {
         self.id = id
         self.choices = choices
         self.isStickyByGroup = isStickyByGroup
         self.tcpIdleTimeoutSeconds = tcpIdleTimeoutSeconds
-        let isPlain = tls == nil && proxyProtocol == nil && rules.isEmpty
-        entrance = isPlain ? nil : Shared(Entrance(tls: tls, proxyProtocol: proxyProtocol, rules: rules))
+        let isPlain = tls == nil && proxyProtocol == nil && rules.isEmpty && accessLogPath == nil
+        entrance =
+            isPlain
+            ? nil
+            : Shared(
+                Entrance(
+                    tls: tls, proxyProtocol: proxyProtocol, rules: rules, accessLogPath: accessLogPath))
     }
 }
 

@@ -54,6 +54,8 @@ public enum ProbeFailure: Hashable, Sendable, Codable {
     /// What the probe was waiting for when its time ran out.
     public enum Phase: String, Sendable, Hashable, Codable {
         case connecting
+        /// The connection stands; TLS is still being agreed on.
+        case handshaking
         case awaitingAnswer
         /// Some bytes came, too slowly to finish.
         case receivingAnswer
@@ -64,6 +66,8 @@ public enum ProbeFailure: Hashable, Sendable, Codable {
     case unreachable(String)
     case timedOut(Phase, byteCountReceived: Int)
     case connectionReset
+    /// TLS did not come about, or broke; the text names the cause, such as a certificate that was refused.
+    case tlsFailed(String)
     /// The target closed before a whole answer.
     case closedEarly(byteCountReceived: Int)
     case malformedAnswer(String)
@@ -80,8 +84,8 @@ public enum ProbeFailure: Hashable, Sendable, Codable {
         case .timedOut: .timeout
         case .statusMismatch: .responseCodeMismatch
         case .balancerFault: .internalError
-        case .connectionRefused, .unreachable, .connectionReset, .closedEarly, .malformedAnswer,
-            .unexpectedAnswer, .trafficRefused:
+        case .connectionRefused, .unreachable, .connectionReset, .tlsFailed, .closedEarly,
+            .malformedAnswer, .unexpectedAnswer, .trafficRefused:
             .failedHealthChecks
         }
     }
@@ -94,12 +98,16 @@ public enum ProbeFailure: Hashable, Sendable, Codable {
             "\(endpoint) cannot be reached: \(text)."
         case .timedOut(.connecting, _):
             "No answer to the connection attempt to \(endpoint) within \(check.timeoutSeconds) s."
+        case .timedOut(.handshaking, _):
+            "\(endpoint) did not finish the TLS handshake within \(check.timeoutSeconds) s."
         case .timedOut(.awaitingAnswer, _):
             "\(endpoint) did not answer within \(check.timeoutSeconds) s."
         case .timedOut(.receivingAnswer, let count):
             "\(endpoint) sent only \(count) bytes of an answer within \(check.timeoutSeconds) s."
         case .connectionReset:
             "\(endpoint) reset the connection."
+        case .tlsFailed(let cause):
+            "TLS with \(endpoint) failed: \(cause)."
         case .closedEarly(0):
             "\(endpoint) closed the connection without an answer."
         case .closedEarly(let count):

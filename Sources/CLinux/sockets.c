@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #ifndef IP_BIND_ADDRESS_NO_PORT
@@ -139,8 +140,10 @@ int weir_close_with_reset(int fd) {
     return weir_close(fd);
 }
 
+// Past the C library, whose wrappers are cancellation points and pay for that with two atomic exchanges a call.
 long weir_receive(int fd, void *buffer, size_t count) {
-    return WEIR_RESULT_UNINTERRUPTED(WEIR_CALL_RECEIVE, recv(fd, buffer, count, 0));
+    return WEIR_RESULT_UNINTERRUPTED(
+        WEIR_CALL_RECEIVE, syscall(SYS_recvfrom, fd, buffer, count, 0, NULL, NULL));
 }
 
 long weir_peek(int fd, void *buffer, size_t count) {
@@ -148,7 +151,8 @@ long weir_peek(int fd, void *buffer, size_t count) {
 }
 
 long weir_send(int fd, const void *buffer, size_t count) {
-    return WEIR_RESULT_UNINTERRUPTED(WEIR_CALL_SEND, send(fd, buffer, count, MSG_NOSIGNAL));
+    return WEIR_RESULT_UNINTERRUPTED(
+        WEIR_CALL_SEND, syscall(SYS_sendto, fd, buffer, count, MSG_NOSIGNAL, NULL, 0));
 }
 
 long weir_send_more(int fd, const void *buffer, size_t count) {

@@ -79,7 +79,19 @@ static inline int weir_ssl_ctx_new_slot(CRYPTO_EX_free *released) {
     return CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_SSL_CTX, 0, NULL, NULL, NULL, released);
 }
 
+/// A slot for a pointer that every SSL can carry, unowned.
+static inline int weir_ssl_new_slot(void) {
+    return CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_SSL, 0, NULL, NULL, NULL, NULL);
+}
+
+/// A slot for a pointer that every X509 can carry, unowned.
+static inline int weir_x509_new_slot(void) {
+    return CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_X509, 0, NULL, NULL, NULL, NULL);
+}
+
 // MARK: Sessions
+
+static inline int weir_ssl_negotiated_group(SSL *session) { return (int)SSL_get_negotiated_group(session); }
 
 static inline bool weir_ssl_set_server_name(SSL *session, const char *name) {
     return SSL_set_tlsext_host_name(session, name) == 1;

@@ -11,6 +11,8 @@ package struct ProbeExchange: Sendable {
     package enum Event: Sendable {
         /// The connection stands; for UDP, the socket has its target.
         case connected
+        /// The TLS handshake is done on this side. With `mayBeRefused` the target still has to judge our certificate.
+        case secured(mayBeRefused: Bool)
         /// A piece of the stream, or one datagram.
         case received(ArraySlice<UInt8>)
         /// The target has shut its side of the stream.
@@ -22,7 +24,11 @@ package struct ProbeExchange: Sendable {
 
     package enum Action: Hashable, Sendable {
         case wait
+        /// Agree on TLS; `secured` tells of it, and everything after goes through it.
+        case handshake
         case send([UInt8])
+        /// Say that nothing more comes from here, and go on listening.
+        case endSending
         /// The probe has ended. Close the socket; later events change nothing.
         case finish(ProbeOutcome)
     }
@@ -35,6 +41,9 @@ package struct ProbeExchange: Sendable {
 
     private enum State: Sendable {
         case connecting
+        case handshaking
+        /// Nothing is asked; the target may yet say that it does not want us.
+        case awaitingJudgement
         case awaitingAnswer
         case finished
     }
@@ -78,19 +87,34 @@ package struct ProbeExchange: Sendable {
         case (.finished, _):
             return .wait
         case (.connecting, .connected):
-            state = .awaitingAnswer
-            return open()
-        case (.awaitingAnswer, .connected), (.connecting, .received):
+            state = check.protocol.usesTLS ? .handshaking : .awaitingAnswer
+            return state == .handshaking ? .handshake : open()
+        case (.handshaking, .secured(let mayBeRefused)):
+            // A target that listens only for the end answers it at once, with its own or with an alert.
+            let isJudged = mayBeRefused && !check.protocol.isHTTP
+            state = isJudged ? .awaitingJudgement : .awaitingAnswer
+            return isJudged ? .endSending : open()
+        case (_, .connected), (_, .secured), (.connecting, .received), (.handshaking, .received),
+            (.awaitingJudgement, .received):
             return .wait
         case (.awaitingAnswer, .received(let bytes)):
             byteCountReceived += bytes.count
             return receive(bytes)
         case (.connecting, .closed), (.awaitingAnswer, .closed):
             return close()
-        case (.connecting, .failed(let failure)), (.awaitingAnswer, .failed(let failure)):
+        case (.handshaking, .closed):
+            return .finish(.failure(.tlsFailed("the target closed the connection during the handshake")))
+        case (.handshaking, .failed(.connectionReset)):
+            return .finish(.failure(.tlsFailed("the target reset the connection during the handshake")))
+        case (_, .failed(let failure)):
             return .finish(.failure(failure))
         case (.connecting, .timedOut):
             return .finish(.failure(.timedOut(.connecting, byteCountReceived: 0)))
+        case (.handshaking, .timedOut):
+            return .finish(.failure(.timedOut(.handshaking, byteCountReceived: 0)))
+        case (.awaitingJudgement, .closed), (.awaitingJudgement, .timedOut):
+            // Whoever refuses says so at once; a target may keep its side open for as long as it likes.
+            return .finish(.success)
         case (.awaitingAnswer, .timedOut):
             return .finish(.failure(timeout))
         }
@@ -108,13 +132,22 @@ package struct ProbeExchange: Sendable {
         Array(
             """
             GET \(check.path) HTTP/1.1\r
-            Host: \(endpoint)\r
+            Host: \(host)\r
             User-Agent: Weir-HealthChecker/1.0\r
             Accept: */*\r
             Connection: close\r
             \r
 
             """.utf8)
+    }
+
+    /// The name that TLS asked for, if any: a server of many names refuses a request for another (RFC 9110
+    /// section 15.5.20).
+    private var host: String {
+        guard let name = check.tls?.serverName, check.protocol == .https, IPAddress(name) == nil else {
+            return "\(endpoint)"
+        }
+        return endpoint.port == 443 ? name : "\(name):\(endpoint.port)"
     }
 
     private mutating func receive(_ bytes: ArraySlice<UInt8>) -> Action {

@@ -25,7 +25,8 @@ package struct ProbedTarget: Sendable {
         check.timeoutSeconds = next.check.timeoutSeconds
         check.healthyThresholdCount = next.check.healthyThresholdCount
         check.unhealthyThresholdCount = next.check.unhealthyThresholdCount
-        return target.endpoint == next.endpoint && check == next.check
+        return target.endpoint == next.endpoint && target.sendsProxyHeader == next.sendsProxyHeader
+            && check == next.check
     }
 
     /// Takes new settings for the same question. With new thresholds the verdict stays and counting starts anew.

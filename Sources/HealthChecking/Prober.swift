@@ -7,10 +7,15 @@ import Balancing
 import LinuxIO
 import Reactor
 import Synchronization
+import TLSTermination
+
+/// What HTTPS and TLS checks make their sessions of, by the settings that a check names.
+package typealias ProbeContexts = [TLSTargetSettings: ClientContext]
 
 package enum ProberMessage: Sendable {
     case restore([TargetNumber: HealthVerdict])
-    case update([ProbeTarget])
+    case update([ProbeTarget], ProbeContexts)
+    case renewTLS(ProbeContexts)
     case trafficRefused(TargetNumber)
     case stop
 }
@@ -49,8 +54,16 @@ package final class Prober: Sendable {
     /// One that stays as it is keeps its verdict and schedule, also when only its interval, timeout or
     /// thresholds change. One that is new, or is asked another question or at another endpoint, is probed at
     /// once and starts from the verdict `initial`.
-    package func update(_ targets: [ProbeTarget]) {
-        mailbox.post(.update(targets))
+    ///
+    /// - Parameter contexts: One for the TLS settings of every HTTPS and TLS check among them.
+    package func update(_ targets: [ProbeTarget], contexts: ProbeContexts = [:]) {
+        mailbox.post(.update(targets, contexts))
+    }
+
+    /// Makes probes that begin from now on use other contexts of the same settings; what is known of the targets
+    /// stays known.
+    package func renewTLS(_ contexts: ProbeContexts) {
+        mailbox.post(.renewTLS(contexts))
     }
 
     /// Counts a refusal of real traffic as a failure of the target, at most one a second, and probes it soon.

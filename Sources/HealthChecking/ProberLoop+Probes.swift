@@ -1,16 +1,27 @@
-// The life of a probe: startProbe → probeIsReady → receive → finish. Whatever happens, `finish` or
-// `abandonProbe` closes the socket, frees the slot and ends the timeout, once.
+// The life of a probe: startProbe → probeIsReady → receive → finish. Whatever happens, `release` closes the
+// socket, frees the slot and ends the timeout, once.
 
 import Balancing
 import LinuxIO
+import TLSTermination
 
 /// A probe in flight.
-struct RunningProbe: Sendable {
+struct RunningProbe {
+    enum Stage {
+        case connecting
+        case handshaking
+        case conversing
+        /// Its outcome is told; the target is to see a proper end.
+        case parting
+    }
+
     let connection: ProbeConnection
     /// Changed in place only: a copy held meanwhile would copy the answer with every piece of it.
     var exchange: ProbeExchange
-    var isConnecting = true
+    var stage = Stage.connecting
     var unsent: ArraySlice<UInt8> = []
+    /// Open from the handshake of an HTTPS or TLS check on; freed before the socket is closed.
+    var session = TLSSession.none
 }
 
 /// What stays the same during a probe.
@@ -20,14 +31,21 @@ struct ProbeConnection: Sendable, BitwiseCopyable {
     let entry: Int
     let endpoint: Endpoint
     let transport: Transport
+    let sendsProxyHeader: Bool
     /// Owned: closed when the probe ends.
     let socket: Descriptor
     let startedAt: Instant
 }
 
 extension ProberLoop {
-    private static let receivesPerTurnMax = 16
-    private static let streamReceiveByteCountMax = 16 << 10
+    static let receivesPerTurnMax = 16
+    static let streamReceiveByteCountMax = 16 << 10
+
+    /// What ELBv2 sends as well: a header without addresses, since no client stands behind a probe.
+    private static let proxyHeader = [UInt8](capacity: ProxyHeaderWriter.plainByteCountMax) { output in
+        var writer = ProxyHeaderWriter(localTo: &output)
+        writer.finish(isChecksummed: true, to: &output)
+    }
 
     // MARK: Start
 
@@ -51,7 +69,8 @@ extension ProberLoop {
         generation = (generation + 1) & Token.generationMask
         let connection = ProbeConnection(
             token: Token(kind: Kind.probe, generation: generation, index: slot), entry: entry,
-            endpoint: target.endpoint, transport: transport, socket: socket, startedAt: startedAt)
+            endpoint: target.endpoint, transport: transport, sendsProxyHeader: target.sendsProxyHeader,
+            socket: socket, startedAt: startedAt)
         probes[slot] = RunningProbe(
             connection: connection,
             exchange: ProbeExchange(probing: target.endpoint, with: target.check, using: &generator))
@@ -83,28 +102,41 @@ extension ProberLoop {
             step(slot, .failed(.connectionRefused))
             return
         }
-        probes[slot]?.isConnecting = false
+        probes[slot]?.stage = .conversing
+        if probe.transport == .tcp, probe.sendsProxyHeader {
+            // An empty send buffer takes a few bytes whole.
+            if case .failed(let errno) = probe.socket.send(Self.proxyHeader[...]) {
+                step(slot, ProbeExchange.Event(errno))
+                return
+            }
+        }
         step(slot, .connected)
     }
 
     // MARK: Events
 
     mutating func probeIsReady(_ slot: Int, _ readiness: Readiness) {
-        guard let socket = probes[slot]?.connection.socket else { return }
-        if probes[slot]?.isConnecting == true {
-            if let errno = socket.takeError() {
+        guard let connection = probes[slot]?.connection, let stage = probes[slot]?.stage else { return }
+        switch stage {
+        case .connecting:
+            if let errno = connection.socket.takeError() {
                 step(slot, ProbeExchange.Event(errno))
                 return
             }
             guard readiness.isWritable else { return }
             isConnected(slot)
+        case .handshaking:
+            continueHandshake(slot)
+        case .conversing, .parting:
+            break
         }
-        if readiness.isWritable { sendUnsent(slot) }
-        if readiness.isReadable || readiness.isClosing || readiness.hasError { receive(slot) }
+        if readiness.isWritable, isCurrent(connection.token) { sendUnsent(slot) }
+        let hasNews = readiness.isReadable || readiness.isClosing || readiness.hasError
+        if hasNews, isCurrent(connection.token) { receive(slot) }
     }
 
     mutating func probeTimedOut(_ slot: Int) {
-        step(slot, .timedOut)
+        if probes[slot]?.stage == .parting { end(slot) } else { step(slot, .timedOut) }
     }
 
     /// Goes on with probes that had more to read than a turn allows.
@@ -116,8 +148,13 @@ extension ProberLoop {
     }
 
     private mutating func sendUnsent(_ slot: Int) {
-        guard let socket = probes[slot]?.connection.socket, let unsent = probes[slot]?.unsent, !unsent.isEmpty
+        guard probes[slot]?.stage == .conversing, let socket = probes[slot]?.connection.socket,
+            let unsent = probes[slot]?.unsent, !unsent.isEmpty
         else { return }
+        guard probes[slot]?.session.isOpen == false else {
+            sendSecured(slot)
+            return
+        }
         switch socket.send(unsent) {
         case .moved(let count): probes[slot]?.unsent.removeFirst(count)
         case .wouldBlock, .endOfStream: break
@@ -126,7 +163,16 @@ extension ProberLoop {
     }
 
     /// Reads until nothing is left, the probe is decided or its budget is spent.
-    private mutating func receive(_ slot: Int) {
+    mutating func receive(_ slot: Int) {
+        switch probes[slot]?.stage {
+        case nil, .connecting, .handshaking: break
+        case .conversing where probes[slot]?.session.isOpen == true: receiveSecured(slot)
+        case .conversing: receivePlain(slot)
+        case .parting: receiveRest(slot)
+        }
+    }
+
+    private mutating func receivePlain(_ slot: Int) {
         guard let probe = probes[slot]?.connection else { return }
         let isDatagram = probe.transport == .udp
         let byteCountMax = isDatagram ? Limits.datagramByteCountMax : Self.streamReceiveByteCountMax
@@ -150,26 +196,44 @@ extension ProberLoop {
         unread.append(probe.token)
     }
 
-    private mutating func step(_ slot: Int, _ event: ProbeExchange.Event) {
+    mutating func step(_ slot: Int, _ event: ProbeExchange.Event) {
         guard let action = probes[slot]?.exchange.on(event) else { return }
         switch action {
         case .wait:
             break
+        case .handshake:
+            beginTLS(slot)
         case .send(let bytes):
-            probes[slot]?.unsent = bytes[...]
+            let unsent = isLedByHeader(slot) ? Self.proxyHeader[...] + bytes : bytes[...]
+            probes[slot]?.unsent = unsent
             sendUnsent(slot)
+        case .endSending:
+            // What cannot be sent now will fail to be read, too.
+            _ = probes[slot]?.session.shutdown()
         case .finish(let outcome):
             finish(slot, outcome)
         }
     }
 
+    /// A datagram carries the header itself, as the first of a client's flow does.
+    private func isLedByHeader(_ slot: Int) -> Bool {
+        guard let probe = probes[slot]?.connection else { return false }
+        return probe.transport == .udp && probe.sendsProxyHeader
+    }
+
     // MARK: End
 
     private mutating func finish(_ slot: Int, _ outcome: ProbeOutcome) {
+        guard let probe = probes[slot]?.connection else { return }
+        let latency = Instant.now.nanoseconds(since: probe.startedAt)
+        if probes[slot]?.session.isOpen == true { part(slot, after: outcome) } else { end(slot) }
+        report(outcome, of: probe.entry, latencyNanoseconds: latency)
+    }
+
+    /// Ends a probe whose outcome is told, or is about to be.
+    mutating func end(_ slot: Int) {
         guard let probe = release(slot) else { return }
         schedule.finish(probe.entry)
-        report(
-            outcome, of: probe.entry, latencyNanoseconds: Instant.now.nanoseconds(since: probe.startedAt))
     }
 
     /// Ends the probe of a target that leaves, if one runs, without a word. The schedule is told by the caller.
@@ -179,6 +243,7 @@ extension ProberLoop {
 
     private mutating func release(_ slot: Int) -> ProbeConnection? {
         guard let probe = probes[slot]?.connection else { return nil }
+        probes[slot]?.session.free()
         probe.socket.close()
         timeouts.cancel(slot)
         probes[slot] = nil

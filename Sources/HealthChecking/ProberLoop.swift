@@ -1,7 +1,7 @@
 // The prober's thread: its targets, their schedule, the probes in flight, and nothing shared.
 //
-// This file holds the state, the turn and the targets; a probe's life is in ProberLoop+Probes.swift. The work
-// of a turn is bounded by what is due and ready, never by how many targets there are; only an update looks at
+// This file holds the state, the turn and the targets; a probe's life is in ProberLoop+Probes.swift, what TLS adds
+// to it in ProberLoop+TLS.swift. The work of a turn is bounded by what is due and ready, never by how many targets there are; only an update looks at
 // all of them.
 
 import Balancing
@@ -26,6 +26,7 @@ struct ProberLoop: ~Copyable {
     private var restored: [TargetNumber: HealthVerdict] = [:]
     private var entrySlots = SlotAllocator(capacity: Limits.targetNumberCountMax)
     var schedule: ProbeSchedule
+    var contexts: ProbeContexts = [:]
 
     // Probes in flight by slot.
     var probes = [RunningProbe?](repeating: nil, count: Limits.concurrentProbeCountMax)
@@ -34,6 +35,8 @@ struct ProberLoop: ~Copyable {
     var generation: UInt32 = 0
     /// Probes whose budget ran out while they had something to read: they go on in the next turn.
     var unread: [Token] = []
+    /// What passes between a probe and its TLS session, for the length of one call.
+    let scratch = ByteRegion(byteCount: ProberLoop.streamReceiveByteCountMax)
 
     init(
         epoll: EpollHandle, seed: UInt64, now: Instant, onReport: @escaping @Sendable (ProbeReport) -> Void
@@ -57,9 +60,11 @@ extension ProberLoop: TurnHandler {
     mutating func take(_ message: ProberMessage, at now: Instant) {
         switch message {
         case .restore(let verdicts): restored = verdicts
-        case .update(let wanted):
+        case .update(let wanted, let fresh):
+            contexts = fresh
             update(wanted, at: now)
             restored = [:]
+        case .renewTLS(let fresh): contexts = fresh
         case .trafficRefused(let number): countRefusal(of: number, at: now)
         case .stop: stop()
         }

@@ -1,10 +1,11 @@
-// What an error number of the system says about a probe, and whom to blame.
+// What an error of the system or of TLS says about a probe, and whom to blame.
 //
 // Ours are what the machine lacks (descriptors, memory, local ports, an address family). Everything else is
 // said of the target or of the way to it, which a client's flow would have to take as well.
 
 import Balancing
 import LinuxIO
+import TLSTermination
 
 extension ProbeExchange.Event {
     /// - Parameters:
@@ -30,6 +31,21 @@ extension ProbeExchange.Event {
         default:
             let isOurs = errno.isExhaustion || isOpening
             self = .failed(isOurs ? .balancerFault(errno.description) : .unreachable(errno.text))
+        }
+    }
+    package init(_ failure: TLSFailure) {
+        switch failure {
+        case .connection(let errno):
+            self.init(errno)
+        case .endedEarly:
+            // Without close_notify, as many do that speak HTTP: whether the answer is whole is told by the answer.
+            self = .closed
+        case .outOfMemory:
+            self = .failed(.balancerFault(failure.description))
+        case .noSharedCipher, .unsupportedVersion, .noSharedGroup, .noSharedSignatureAlgorithm, .plainHTTP,
+            .notTLS, .certificateRefused, .certificateMissing, .alert, .renegotiation, .badRecord,
+            .malformedHandshake, .other:
+            self = .failed(.tlsFailed(failure.description))
         }
     }
 }

@@ -157,7 +157,7 @@ public final class CounterTable: @unchecked Sendable {
 }
 
 /// Address space can only run out at start, before anything is served; going on without it would be worse.
-private func mapOrStop(_ byteCount: Int) -> UnsafeMutableRawPointer {
+func mapOrStop(_ byteCount: Int) -> UnsafeMutableRawPointer {
     guard let address = unsafe weir_map(byteCount) else {
         preconditionFailure(
             "no address space for \(byteCount) bytes; raise the limit (ulimit -v) or lower the flow limits")

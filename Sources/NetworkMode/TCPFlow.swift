@@ -59,6 +59,8 @@ struct TCPFlow: BitwiseCopyable {
     var sourceColumn: UInt8 = 0
     /// Counts the lives of the slot; it outlives each of them.
     var generation: UInt32 = 0
+    /// The log that hears of the flow's end, with what stands in `Worker.accessNotes`; zero for none.
+    var accessLog: UInt32 = 0
     var client = Descriptor.none
     var target = Descriptor.none
     var clientSession = TLSSession.none

@@ -41,6 +41,7 @@ extension Worker {
         flows[slot].phase = .greeting
         flows[slot].greeting = greeting
         greetingCount += 1
+        if greeting.contains(.handshake) { beginAccessNotes(slot) }
         flowTimers.set(slot, to: now.advanced(bySeconds: settings.handshakeTimeoutSeconds))
         // The first event comes at once if the client has said something already.
         watchClient(slot, at: now)
@@ -70,7 +71,7 @@ extension Worker {
                 if case .wait = step, isClosing { step = .done }
             } else {
                 next = .handshake
-                step = shakeHands(slot)
+                step = shakeHands(slot, at: now)
             }
             switch step {
             case .done:
@@ -182,7 +183,7 @@ extension Worker {
         }
     }
 
-    private mutating func shakeHands(_ slot: Int) -> Step {
+    private mutating func shakeHands(_ slot: Int, at now: Instant) -> Step {
         if !flows[slot].clientSession.isOpen {
             // The listener may have lost its context since the flow came, but not between two calls.
             guard
@@ -192,10 +193,25 @@ extension Worker {
             flows[slot].up.transfer.neverSplice()
             flows[slot].down.transfer.neverSplice()
         }
+        guard flows[slot].accessLog == 0 else { return shakeHandsNoting(slot, at: now) }
         return switch flows[slot].clientSession.handshake() {
         case .done: .done
         case .wantRead, .wantWrite: .wait
         case .failed: .failed
+        }
+    }
+
+    /// The same, with notes for the access log.
+    private mutating func shakeHandsNoting(_ slot: Int, at now: Instant) -> Step {
+        switch flows[slot].clientSession.handshake(noting: &accessNotes[slot].hello) {
+        case .done:
+            noteHandshake(slot, at: now)
+            return .done
+        case .wantRead, .wantWrite:
+            return .wait
+        case .failed(let failure):
+            noteClientFailure(failure, slot)
+            return .failed
         }
     }
 }

@@ -14,6 +14,15 @@ struct ServedListener {
     /// With a wildcard address, only the accepted socket knows where its client arrived.
     let isWildcard: Bool
     var isServed: Bool
+    var expectation = AcceptExpectation()
+}
+
+/// How many connections the last accepts of a listener found.
+struct AcceptExpectation: BitwiseCopyable {
+    var count = 1
+    /// All that were expected were there, and perhaps more.
+    var wasMet = false
+    var turn: UInt32 = 0
 }
 
 extension Worker {

@@ -15,8 +15,22 @@ import TLSTermination
 extension Worker {
     // MARK: - Accept
 
-    /// Takes queued connections, at most `countMax`, and starts a flow for each.
-    mutating func acceptPending(from position: Int, countMax: Int, at now: Instant) {
+    /// Takes as many queued connections as there probably are, and starts a flow for each.
+    ///
+    /// Finding the queue empty costs a call. The level-triggered event reports what is left, so no more are taken
+    /// than lately were there, and twice as many when the event comes back at once.
+    mutating func acceptSome(from position: Int, at now: Instant) {
+        let expectation = listeners[position].expectation
+        let isBack = expectation.wasMet && expectation.turn &+ 1 == turn
+        let countMax = min(Limits.acceptsPerTurnMax, isBack ? expectation.count * 2 : expectation.count)
+        let count = acceptPending(from: position, countMax: countMax, at: now)
+        listeners[position].expectation = AcceptExpectation(
+            count: max(1, count), wasMet: count == countMax, turn: turn)
+    }
+
+    /// Takes queued connections, at most `countMax`, and starts a flow for each. Returns how many there were.
+    @discardableResult
+    mutating func acceptPending(from position: Int, countMax: Int, at now: Instant) -> Int {
         let listener = listeners[position]
         var count = 0
         while count < countMax {
@@ -27,22 +41,23 @@ extension Worker {
             case .skipped:
                 continue
             case .wouldBlock:
-                return
+                return count - 1
             case .exhausted:
                 switch refuseOne(from: listener) {
                 case .refused: continue
-                case .queueIsEmpty: return
+                case .queueIsEmpty: return count - 1
                 case .impossible:
                     pauseListener(position, at: now)
-                    return
+                    return count - 1
                 }
             case .failed:
                 // The listener itself is broken; its level-triggered event would come for ever.
                 counters.add(1, .internalErrors)
                 epoll.remove(listener.socket)
-                return
+                return count - 1
             }
         }
+        return count
     }
 
     /// Makes a flow of an accepted connection, or sheds it with a reset.
@@ -353,7 +368,9 @@ extension Worker {
                 case .failed(.endedEarly):
                     lane.isCutShort = true
                     lane.transfer.sourceDidEnd()
-                case .failed: ending = isUp ? .clientReset : .targetReset
+                case .failed(let failure):
+                    if isUp { noteClientFailure(failure, slot) }
+                    ending = isUp ? .clientReset : .targetReset
                 }
             case .receive:
                 switch source.receive(into: scratch, byteCountMax: receiveByteCountMax) {
@@ -554,6 +571,7 @@ extension Worker {
         } else {
             counters.add(-1, .activeTCPFlows, listener: flow.listener)
         }
+        if flow.accessLog > 0 { logAccess(slot, at: now) }
         if flow.isSecure {
             // Before the descriptors close, which the sessions use.
             flows[slot].clientSession.free()

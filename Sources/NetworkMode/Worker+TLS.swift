@@ -14,10 +14,20 @@ package struct TLSRouting: Sendable {
     private let servers: [ServerContext?]
     /// Indexed like the snapshot's groups; nil, or beyond the end, where targets are spoken to plainly.
     private let clients: [ClientContext?]
+    /// Indexed by `ListenerNumber`; zero, or beyond the end, where connections are not logged.
+    private let accessLogs: [UInt32]
 
-    package init(servers: [ServerContext?] = [], clients: [ClientContext?] = []) {
+    package init(
+        servers: [ServerContext?] = [], clients: [ClientContext?] = [], accessLogs: [UInt32] = []
+    ) {
         self.servers = servers
         self.clients = clients
+        self.accessLogs = accessLogs
+    }
+
+    func accessLog(of listener: ListenerNumber) -> UInt32 {
+        let number = Int(listener.rawValue)
+        return number < accessLogs.count ? accessLogs[number] : 0
     }
 
     func serverContext(of listener: ListenerNumber) -> ServerContext? {

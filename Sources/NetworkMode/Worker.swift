@@ -29,6 +29,8 @@ package struct Worker: ~Copyable {
     var pausedListeners: [Int] = []
     var resumeListenersAt = Instant.distantFuture
     var isDraining = false
+    /// Counts turns, to tell whether an event came back at once.
+    var turn: UInt32 = 0
     /// Listeners have their slots, but nothing is taken from them: before a take-over, and after a hand-over.
     var isHolding: Bool
     var isStopped = false
@@ -50,6 +52,9 @@ package struct Worker: ~Copyable {
     var tls = TLSRouting()
     /// Flows whose client's handshake is under way.
     var greetingCount = 0
+    /// What handshakes told, of flows with an access log; of others untouched.
+    var accessNotes: MappedSlab<AccessNotes>
+    let accessRing: RecordRing<AccessRecord>
     /// Kept open to be closed when descriptors run out: with it one queued connection can be taken and refused.
     var spareDescriptor = Descriptor.none
 
@@ -64,7 +69,7 @@ package struct Worker: ~Copyable {
 
     package init(
         index: Int, settings: WorkerSettings, counters: WorkerCounters, census: FlowCensus,
-        epoll: EpollHandle, now: Instant, isHolding: Bool = false,
+        epoll: EpollHandle, now: Instant, isHolding: Bool = false, accessRing: RecordRing<AccessRecord>,
         onTrafficRefused: @escaping @Sendable (TargetNumber) -> Void
     ) throws(SystemCallError) {
         self.index = index
@@ -73,10 +78,12 @@ package struct Worker: ~Copyable {
         self.counters = counters
         self.census = census
         self.epoll = epoll
+        self.accessRing = accessRing
         self.onTrafficRefused = onTrafficRefused
         flows = MappedSlab(count: settings.tcpFlowCountMax)
         flowSlots = SlotAllocator(capacity: settings.tcpFlowCountMax)
         flowTimers = TimerWheel(entryCount: settings.tcpFlowCountMax, now: now)
+        accessNotes = MappedSlab(count: settings.tcpFlowCountMax)
         stash = Stash(cellCount: settings.tcpFlowCountMax * 2)
         lingeringPorts = LingeringPorts()
         portSteering = PortSteering(
@@ -112,7 +119,7 @@ extension Worker: TurnHandler {
                 listeners[index].generation == token.generation
             else { break }
             switch listeners[index].binding.transport {
-            case .tcp: acceptPending(from: index, countMax: Limits.acceptsPerTurnMax, at: now)
+            case .tcp: acceptSome(from: index, at: now)
             case .udp: receivePending(from: index, readiness, at: now)
             }
             return
@@ -169,6 +176,7 @@ extension Worker: TurnHandler {
 
     package mutating func finishTurn(at now: Instant) -> Int? {
         counters.add(1, .turns)
+        turn &+= 1
         runQueuedFlows(at: now)
         while let slot = flowTimers.popDue(at: now) { flowTimerFired(slot, at: now) }
         while let slot = datagramTimers.popDue(at: now) { datagramTimerFired(slot, at: now) }

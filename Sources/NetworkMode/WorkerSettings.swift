@@ -17,6 +17,8 @@ package struct WorkerSettings: Sendable {
     /// TLS handshakes with clients: how long one may take, and how many each worker has under way.
     package var handshakeTimeoutSeconds = Limits.handshakeTimeoutSeconds
     package var handshakeCountMax = Limits.handshakeCountMax
+    /// Connections of TLS listeners whose log lines may wait to be written, in each worker.
+    package var accessLogRecordCountMax = Limits.accessLogRecordsPerWorker
 
     package init(
         tcpFlowCountMax: Int = Limits.tcpFlowCountDefault, udpFlowCountMax: Int = Limits.udpFlowCountDefault,

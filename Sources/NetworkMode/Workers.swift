@@ -36,6 +36,8 @@ package final class Workers: Sendable {
     let settings: WorkerSettings
     let mailboxes: [Mailbox<WorkerMessage>]
     private let counters: [WorkerCounters]
+    /// What the access log's writer empties, one for each worker.
+    package let accessRings: [RecordRing<AccessRecord>]
     private let threads: [DataPlaneThread]
     private let state = Mutex(State())
 
@@ -59,24 +61,28 @@ package final class Workers: Sendable {
         var mailboxes: [Mailbox<WorkerMessage>] = []
         var counters: [WorkerCounters] = []
         var threads: [DataPlaneThread] = []
+        var accessRings: [RecordRing<AccessRecord>] = []
         let now = Instant.now
         for (index, processor) in processors.enumerated() {
             let mailbox = try Mailbox<WorkerMessage>()
             let own = WorkerCounters(settings: settings)
             let reactor = try Reactor(mailbox: mailbox)
+            let accessRing = RecordRing<AccessRecord>(capacity: settings.accessLogRecordCountMax)
             let worker = try Worker(
                 index: index, settings: settings, counters: own, census: census,
                 epoll: reactor.registrations, now: now, isHolding: isHolding,
-                onTrafficRefused: onTrafficRefused)
+                accessRing: accessRing, onTrafficRefused: onTrafficRefused)
             threads.append(
                 try ReactorThread.start(
                     name: "weir-worker-\(index)", processor: processor, reactor: reactor, handler: worker,
                     onStart: onThreadStart))
             mailboxes.append(mailbox)
             counters.append(own)
+            accessRings.append(accessRing)
         }
         self.mailboxes = mailboxes
         self.counters = counters
+        self.accessRings = accessRings
         self.threads = threads
     }
 

@@ -79,6 +79,7 @@ final class Certificate {
                 try files.staple.map { (file) throws(TLSConfigurationError) in
                     unsafe try readStaple(file, for: leaf, issuer: weir_certificates_at(chain, 0))
                 } ?? []
+            unsafe CertificateRegister.enter(description, on: leaf)
         } catch {
             unsafe X509_free(leaf)
             unsafe weir_certificates_free(chain)

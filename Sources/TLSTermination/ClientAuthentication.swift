@@ -21,11 +21,17 @@ package struct TrustStore: Hashable, Sendable {
     package let revocationLists: [String]
     /// `ignore_client_certificate_expiry` of ELBv2.
     package let ignoresExpiry: Bool
+    /// Whether a server tells its clients the names of the authorities; `AdvertiseTrustStoreCaNames` of ELBv2.
+    package let advertisesNames: Bool
 
-    package init(authorities: String, revocationLists: [String] = [], ignoresExpiry: Bool = false) {
+    package init(
+        authorities: String, revocationLists: [String] = [], ignoresExpiry: Bool = false,
+        advertisesNames: Bool = true
+    ) {
         self.authorities = authorities
         self.revocationLists = revocationLists
         self.ignoresExpiry = ignoresExpiry
+        self.advertisesNames = advertisesNames
     }
 }
 

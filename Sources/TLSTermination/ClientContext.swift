@@ -64,6 +64,7 @@ package final class ClientContext: @unchecked Sendable {
         unsafe try apply(settings.policy, to: context)
         unsafe applyCommonSettings(to: context, usesKernelTLS: usesKernelTLS)
         unsafe try certificate?.install(in: context)
+        unsafe SSL_CTX_set_cert_cb(context, noteDemand, nil)
         if !settings.protocols.isEmpty {
             let wire = wireFormat(of: settings.protocols)
             // Zero is success here, unlike everywhere else in OpenSSL.
@@ -103,5 +104,25 @@ package final class ClientContext: @unchecked Sendable {
         session.free()
         ERR_clear_error()
         return nil
+    }
+}
+
+// MARK: - Whether the other side asked for a certificate
+
+/// See SSL_CTX_set_cert_cb(3): on the side of the client it is called when a certificate is asked for.
+private func noteDemand(_ session: OpaquePointer?, _ argument: UnsafeMutableRawPointer?) -> Int32 {
+    // Slot 0 is every session's own from the start; see SSL_get_app_data. Without memory for it nothing is noted.
+    _ = unsafe SSL_set_ex_data(session, 0, UnsafeMutableRawPointer(bitPattern: 1))
+    return 1
+}
+
+extension TLSSession {
+    /// Whether the other side may still refuse this side's certificate, though the handshake is done here.
+    ///
+    /// From TLS 1.3 on a client is through before the server has seen its certificate (RFC 8446 section 2): a
+    /// refusal, also of having none, comes as an alert in answer to what is sent next. Stays true once it is.
+    package var mayBeRefused: Bool {
+        guard let handle = unsafe handle, unsafe SSL_is_server(handle) == 0 else { return false }
+        return unsafe SSL_version(handle) >= TLS1_3_VERSION && SSL_get_ex_data(handle, 0) != nil
     }
 }

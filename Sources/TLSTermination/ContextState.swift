@@ -81,6 +81,7 @@ func wireFormat(of protocols: [String]) -> [UInt8] {
 func installCallbacks(in context: OpaquePointer, _ state: ContextState) {
     let pointer = unsafe Unmanaged.passUnretained(state).toOpaque()
     _ = unsafe SSL_CTX_set_ex_data(context, ContextState.slot, pointer)
+    unsafe SSL_CTX_set_client_hello_cb(context, noteClientHello, nil)
     unsafe weir_ssl_ctx_set_servername_callback(context, chooseCertificates, pointer)
     if !state.protocols.isEmpty { unsafe SSL_CTX_set_alpn_select_cb(context, chooseProtocol, pointer) }
     unsafe weir_ssl_ctx_set_status_callback(context, stapleResponse, pointer)

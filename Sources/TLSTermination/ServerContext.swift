@@ -190,7 +190,7 @@ private func apply(_ clients: ClientAuthentication, to context: OpaquePointer) t
     case .passthrough:
         unsafe SSL_CTX_set_verify(context, SSL_VERIFY_PEER, judgeNothing)
     case .verify(let trust):
-        unsafe try trust.install(in: context, announcing: true)
+        unsafe try trust.install(in: context, announcing: trust.advertisesNames)
         unsafe SSL_CTX_set_verify(
             context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, trust.judge)
         unsafe SSL_CTX_set_verify_depth(context, Int32(Limits.clientChainDepthMax))

@@ -82,6 +82,25 @@ package final class TicketKeyRing: Sendable {
         }
     }
 
+    /// The keys as records of 80 bytes, for a process that goes on in place of this one; nil when a file has them.
+    package var records: [UInt8]? {
+        keys.withLock { keys in keys.isConfigured ? nil : keys.keys.flatMap(\.record) }
+    }
+
+    /// Goes on with the keys of a former process: the newest seals until it is old enough, counted from `now`.
+    /// Records that are none are passed over.
+    package func adopt(_ records: [UInt8], at now: Instant) {
+        let adopted = (0..<min(2, records.count / 80)).map {
+            TicketKey(record: records[($0 * 80)..<($0 * 80 + 80)])
+        }
+        guard !adopted.isEmpty else { return }
+        keys.withLock { keys in
+            guard !keys.isConfigured else { return }
+            keys.keys = adopted
+            keys.madeAt = now
+        }
+    }
+
     private func makeKey() throws(TLSConfigurationError) -> TicketKey {
         var record = [UInt8](repeating: 0, count: 80)
         let isRandom = unsafe record.withUnsafeMutableBufferPointer { buffer in
@@ -122,6 +141,13 @@ extension TicketKey {
                 cipher[index] = bytes[16 + index]
                 mac[index] = bytes[32 + index]
             }
+        }
+    }
+
+    /// Of a key of 32 bytes.
+    var record: [UInt8] {
+        (0..<80).map { index in
+            index < 16 ? name[index] : index < 48 ? mac[index - 16] : cipher[index - 48]
         }
     }
 

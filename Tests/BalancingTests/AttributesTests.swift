@@ -75,7 +75,14 @@ import Testing
     private static let loadBalancerRows = [
         Row(
             key: "load_balancing.cross_zone.enabled", standard: "false", accepted: ["true", "false"],
-            refused: notBooleans, hint: "true or false")
+            refused: notBooleans, hint: "true or false"),
+        Row(
+            key: "access_logs.file.enabled", standard: "false", accepted: ["true", "false"],
+            refused: notBooleans, hint: "true or false"),
+        Row(
+            key: "access_logs.file.path", standard: "", accepted: ["", "stdout", "/var/log/weir/access.log"],
+            refused: ["access.log", "stderr", "/var/log/", "/tmp/a\nb.log", "/etc/ld.so.preload"],
+            hint: "whole path"),
     ]
 
     @Test func `target groups have ELBv2's keys, defaults and ranges`() throws {

@@ -23,13 +23,20 @@ from statistics import median
 
 import report
 from measure import BenchError
-from peers import DESCRIPTORS, Envoy, Floor, HAProxy, NGINX, Proxy, Shape, Weir
+from peers import DESCRIPTORS, Envoy, Floor, HAProxy, NGINX, Proxy, Shape, Weir, make_certificates
 from runner import Runner
-from workloads import BASE, FOREIGN, GROWTH, ONE_WORKER, TWO_WORKERS, UNEVEN, WORKLOADS, Sample, Workload
+from workloads import (
+    BASE, ECDSA, FOREIGN, GROWTH, ONE_WORKER, TLS_WORKLOADS, TWO_WORKERS, UNEVEN, WORKLOADS, Sample, Workload,
+)
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 QUICK_SCALE, CALLS_SCALE = 0.25, 0.05
+SETS = {
+    "plain": [*(workload.name for workload in WORKLOADS), "growth", "workers"],
+    "tls": [workload.name for workload in TLS_WORKLOADS],
+}
+SETS["all"] = SETS["plain"] + SETS["tls"]
 # Memory does not change from round to round.
 MEMORY_ROUNDS = 2
 
@@ -39,11 +46,12 @@ def say(text: str) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    names = [workload.name for workload in WORKLOADS]
     parser = argparse.ArgumentParser(
-        prog="scripts/bench", description=__doc__, epilog="Workloads: " + ", ".join([*names, "growth", "workers"]),
+        prog="scripts/bench", description=__doc__, epilog="Workloads: " + ", ".join(SETS["all"]),
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workloads", metavar="A,B", help="only these")
+    parser.add_argument(
+        "set", nargs="?", choices=SETS, default="plain", help="which workloads; default %(default)s")
+    parser.add_argument("--workloads", metavar="A,B", help="only these, of any set")
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each; default 5, with --quick 2")
     parser.add_argument("--peers", default="floor,haproxy,nginx,envoy", metavar="A,B", help="default: %(default)s")
     parser.add_argument("--weir", metavar="BINARY", help="measure this binary instead of building one")
@@ -55,10 +63,10 @@ def parse_arguments() -> argparse.Namespace:
         "--patience", type=int, default=2, metavar="N",
         help="measure again, at most N times, what other processes disturbed; default %(default)s")
     arguments = parser.parse_args()
-    chosen = arguments.workloads.split(",") if arguments.workloads else [*names, "growth", "workers"]
+    chosen = arguments.workloads.split(",") if arguments.workloads else SETS[arguments.set]
     for name in chosen:
-        if name not in [*names, "growth", "workers"]:
-            parser.error(f"there is no workload \"{name}\"; there are {', '.join([*names, 'growth', 'workers'])}")
+        if name not in SETS["all"]:
+            parser.error(f"there is no workload \"{name}\"; there are {', '.join(SETS['all'])}")
     arguments.workloads = chosen
     arguments.rounds = arguments.rounds or (2 if arguments.quick else 5)
     return arguments
@@ -67,13 +75,14 @@ def parse_arguments() -> argparse.Namespace:
 # Making ready.
 
 
-def compile_c(name: str, directory: Path) -> str:
+def compile_c(name: str, directory: Path, *libraries: str) -> str:
     compiler = shutil.which("clang") or shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         raise BenchError("no C compiler; the Swift toolchain brings clang, is it on the path?")
     output = directory / name
     subprocess.run(
-        [compiler, "-O2", "-std=gnu11", "-Wall", "-Wextra", "-o", str(output), str(HERE / f"{name}.c")], check=True)
+        [compiler, "-O2", "-std=gnu11", "-Wall", "-Wextra", "-o", str(output), str(HERE / f"{name}.c"), *libraries],
+        check=True)
     return str(output)
 
 
@@ -149,7 +158,7 @@ class Bench:
         for index in range(min(self.rounds, MEMORY_ROUNDS) if workload.measure == "memory" else self.rounds):
             row: report.Round = {}
             for proxy in turned(self.proxies, index):
-                if (proxy.name, workload.name) in self.failed or (workload.is_udp and not proxy.is_udp_able):
+                if (proxy.name, workload.name) in self.failed or not workload.suits(proxy):
                     continue
                 try:
                     row[proxy.name] = self.runner.workload(proxy, workload, self.scale)
@@ -196,12 +205,24 @@ def count_system_calls(bench: Bench, workloads: list[Workload]) -> str:
             continue
         row = samples.setdefault(workload.name, {})
         for proxy in bench.proxies:
-            if workload.is_udp and not proxy.is_udp_able:
+            if not workload.suits(proxy):
                 continue
             row[proxy.name] = bench.runner.workload(proxy, workload, CALLS_SCALE, counts_calls=True)
             say(f"{workload.name}: {proxy.name} done")
         bench.note(0, row)
     return report.system_call_table(samples, workloads, [proxy.name for proxy in bench.proxies])
+
+
+def configurations(proxies: list[Proxy], has_tls: bool) -> dict[str, str]:
+    """How each is set up, by file name; for TLS once more."""
+    texts = {}
+    for proxy in proxies:
+        name, text = proxy.configuration(Path("DIRECTORY"), Shape())
+        texts[name] = text
+        if has_tls and proxy.is_tls_able:
+            name, text = proxy.configuration(Path("DIRECTORY"), ECDSA)
+            texts[f"tls-{name}"] = text
+    return texts
 
 
 def write_result(arguments: argparse.Namespace, bench: Bench, result: dict, table: str) -> Path:
@@ -211,8 +232,7 @@ def write_result(arguments: argparse.Namespace, bench: Bench, result: dict, tabl
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     if not arguments.json:
         (path.parent / "table.md").write_text(table + "\n")
-        for proxy in bench.proxies:
-            name, text = proxy.configuration(Path("DIRECTORY"), Shape())
+        for name, text in result["configurations"].items():
             (path.parent / name).write_text(text + "\n")
     return path
 
@@ -230,15 +250,20 @@ def main() -> int:
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) < 2:
             raise BenchError("two cores are needed, one for the proxy and one for the load")
-        runner = Runner(compile_c("load", directory), directory, cores[-2:], arguments.patience)
+        plain = [workload for workload in WORKLOADS if workload.name in arguments.workloads]
+        secure = [workload for workload in TLS_WORKLOADS if workload.name in arguments.workloads]
+        workloads = plain + secure
+        tls_load = None
+        if secure:
+            make_certificates(directory)
+            tls_load = compile_c("tls_load", directory, "-lssl", "-lcrypto")
+        runner = Runner(compile_c("load", directory), tls_load, directory, cores[-2:], arguments.patience)
         bench = Bench(runner, proxies, QUICK_SCALE if arguments.quick else 1.0, arguments.rounds)
         names = [proxy.name for proxy in proxies]
-        workloads = [workload for workload in WORKLOADS if workload.name in arguments.workloads]
         result: dict = {
             "when": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "machine": machine(), "load_average": os.getloadavg()[0],
             "versions": {proxy.name: proxy.version() for proxy in proxies},
-            "configurations": {
-                proxy.name: proxy.configuration(Path("DIRECTORY"), Shape())[1] for proxy in proxies},
+            "configurations": configurations(proxies, bool(secure)),
             "rounds": arguments.rounds, "scale": bench.scale}
         tables = []
         if arguments.syscalls:
@@ -247,9 +272,11 @@ def main() -> int:
             results = {workload.name: bench.run_workload(workload) for workload in workloads}
             result["workloads"] = {
                 workload.name: report.summary(workload, results[workload.name], names) for workload in workloads}
-            if workloads:
-                tables.append(report.workload_table(results, workloads, names))
-                tables.append(report.service_table(results, workloads, names))
+            able = [proxy.name for proxy in proxies if proxy.is_tls_able]
+            for some, subjects_shown in ((plain, names), (secure, able)):
+                if some:
+                    tables.append(report.workload_table(results, some, subjects_shown))
+                    tables.append(report.service_table(results, some, subjects_shown))
             variants = [BASE, *GROWTH] if "growth" in arguments.workloads else []
             variants += [ONE_WORKER, TWO_WORKERS] if "workers" in arguments.workloads else []
             if variants:

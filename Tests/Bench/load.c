@@ -13,77 +13,14 @@
 //   load new-flows    --port P --window W --count N --size S
 //                                                     every datagram from a source address of its own
 //
-// A load opens its flows, warms up (--warm-up units), prints "ready" and waits for a line on standard
-// input; then it works, prints one line of JSON and keeps its flows until standard input ends. Whoever
-// measures thus reads the proxy's counters at rest, before and after. A byte count or an answer that is
-// not what it should be is an error and is counted; a datagram without an answer is lost.
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <getopt.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <signal.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+// The frame around a load, and what its line of JSON means, is in load.h.
+#include "load.h"
 
 enum {
-    BULK_CHUNK = 256 << 10,
-    ECHO_MAX = 64 << 10,
     BATCH = 64,
     DATAGRAM_MAX = 2048,
-    EVENTS = 256,
-    ERRORS_MAX = 100,
     SOCKET_BUFFER = 4 << 20,
 };
-
-static struct {
-    int port, ports, flows, at_once, size, window;
-    uint64_t count, bytes, warm_up;
-} options = {.port = 8000, .ports = 1, .flows = 1, .at_once = 1, .size = 64, .window = 1, .count = 1};
-
-static struct {
-    uint64_t units, errors, sent, received;
-} done;
-
-static char buffer[BULK_CHUNK];
-
-static void fail(const char *what) {
-    fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-static int check(int result, const char *what) {
-    if (result < 0) fail(what);
-    return result;
-}
-
-static void count_error(const char *what) {
-    if (done.errors++ == 0) fprintf(stderr, "load: first error: %s: %s\n", what, strerror(errno));
-    if (done.errors > ERRORS_MAX) fail("too many errors, the last");
-}
-
-static uint64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
-
-static struct sockaddr_in loopback(int port) {
-    return (struct sockaddr_in){
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-}
-
-static void set(int fd, int level, int name, int value) {
-    check(setsockopt(fd, level, name, &value, sizeof value), "setsockopt");
-}
 
 /// Root may pass the system's bound for buffers, so that loss is the proxy's and not ours.
 static void enlarge_receive_buffer(int fd) {
@@ -92,40 +29,7 @@ static void enlarge_receive_buffer(int fd) {
         set(fd, SOL_SOCKET, SO_RCVBUF, value);
 }
 
-static void watch(int epoll, int operation, int fd, uint32_t events, void *whom) {
-    struct epoll_event event = {.events = events, .data.ptr = whom};
-    check(epoll_ctl(epoll, operation, fd, &event), "epoll_ctl");
-}
-
-// Latencies: 64 steps to each power of two, so that a quantile is exact to 1.6 %.
-
-static uint32_t histogram[64 * 60];
-
-static void record(uint64_t nanoseconds) {
-    int shift = nanoseconds < 64 ? 0 : 63 - __builtin_clzll(nanoseconds) - 6;
-    histogram[(uint64_t)shift * 64 + (nanoseconds >> shift)]++;
-}
-
-static double quantile_microseconds(double share) {
-    uint64_t total = 0, below = 0;
-    for (size_t i = 0; i < sizeof histogram / sizeof *histogram; i++) total += histogram[i];
-    for (size_t i = 0; i < sizeof histogram / sizeof *histogram; i++) {
-        below += histogram[i];
-        if (total > 0 && (double)below >= share * (double)total) {
-            int shift = i < 128 ? 0 : (int)(i / 64) - 1;
-            return (double)((i - (uint64_t)shift * 64) << shift) / 1000;
-        }
-    }
-    return 0;
-}
-
 // Targets.
-
-/// What a bulk client asks for: the target takes `up` bytes, then sends `down`; as often as asked.
-/// After bytes upwards it tells how many it took.
-struct bulk_request {
-    uint64_t up, down;
-};
 
 struct session {
     int fd;
@@ -549,30 +453,6 @@ static void exchange_new_flows(int epoll, struct connection *flow, uint64_t tota
     }
 }
 
-// The frame around every load.
-
-static uint64_t began_at;
-
-static void wait_for_start(void) {
-    char line[16];
-    memset(histogram, 0, sizeof histogram);
-    memset(&done, 0, sizeof done);
-    puts("ready");
-    fflush(stdout);
-    if (fgets(line, sizeof line, stdin) == NULL) exit(0);
-    began_at = now();
-}
-
-static void report(void) {
-    double seconds = (double)(now() - began_at) / 1e9;
-    printf(
-        "{\"units\": %llu, \"seconds\": %.6f, \"errors\": %llu, \"lost\": %lld, \"p50_us\": %.1f, \"p99_us\": %.1f}\n",
-        (unsigned long long)done.units, seconds, (unsigned long long)done.errors,
-        (long long)(done.sent - done.received), quantile_microseconds(0.5), quantile_microseconds(0.99));
-    fflush(stdout);
-    while (getchar() != EOF) continue;
-}
-
 static void run_bulk(bool is_up) {
     int epoll = check(epoll_create1(0), "epoll_create1");
     struct connection *connections = open_flows(epoll, SOCK_STREAM);
@@ -634,47 +514,11 @@ static void run_new_flows(void) {
     report();
 }
 
-static uint64_t number(const char *text) {
-    char *end;
-    unsigned long long value = strtoull(text, &end, 10);
-    if (*end != 0 || end == text) {
-        fprintf(stderr, "load: \"%s\" is not a number\n", text);
-        exit(64);
-    }
-    return value;
-}
-
-static void parse(int count, char **arguments) {
-    static const struct option names[] = {
-        {"port", 1, NULL, 'p'},   {"ports", 1, NULL, 'l'}, {"flows", 1, NULL, 'f'},   {"at-once", 1, NULL, 'a'},
-        {"size", 1, NULL, 's'},   {"window", 1, NULL, 'w'}, {"count", 1, NULL, 'c'},  {"bytes", 1, NULL, 'b'},
-        {"warm-up", 1, NULL, 'u'}, {NULL, 0, NULL, 0}};
-    for (int name; (name = getopt_long(count, arguments, "", names, NULL)) != -1;) {
-        if (name == '?') exit(64);
-        uint64_t value = number(optarg);
-        switch (name) {
-        case 'p': options.port = (int)value; break;
-        case 'l': options.ports = (int)value; break;
-        case 'f': options.flows = (int)value; break;
-        case 'a': options.at_once = (int)value; break;
-        case 's': options.size = (int)value; break;
-        case 'w': options.window = (int)value; break;
-        case 'c': options.count = value; break;
-        case 'b': options.bytes = value; break;
-        case 'u': options.warm_up = value; break;
-        default: exit(64);
-        }
-    }
-    if (options.ports < 1 || options.flows < 1 || options.at_once < 1 || options.window < 1
-        || options.window > BATCH || options.size < 8 || options.size > ECHO_MAX) {
-        fputs("load: a number is out of range\n", stderr);
-        exit(64);
-    }
-}
-
 int main(int count, char **arguments) {
     const char *mode = count > 1 ? arguments[1] : "";
     if (count > 1) parse(count - 1, arguments + 1);
+    // A datagram carries its time.
+    if (options.window > BATCH || options.size < 8) refuse("a number is out of range");
     signal(SIGPIPE, SIG_IGN);
     if (strcmp(mode, "serve") == 0) serve();
     else if (strcmp(mode, "bulk-up") == 0) run_bulk(true);
@@ -684,9 +528,6 @@ int main(int count, char **arguments) {
     else if (strcmp(mode, "idle") == 0) run_idle();
     else if (strcmp(mode, "datagrams") == 0) run_datagrams();
     else if (strcmp(mode, "new-flows") == 0) run_new_flows();
-    else {
-        fputs("load: the modes stand at the top of load.c\n", stderr);
-        return 64;
-    }
+    else refuse("the modes stand at the top of load.c");
     return 0;
 }

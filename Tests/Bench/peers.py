@@ -5,6 +5,9 @@ All forward the same ports of 127.0.0.1 to the same targets:
     TCP ECHO, TCP BULK    to echo and bulk targets
     UDP DATAGRAMS         long flows, many datagrams each
     UDP QUESTIONS         flows of one datagram and its answer
+
+With a certificate in the shape both TCP ports speak TLS with clients, and plainly with the targets as before:
+TLS 1.3 alone, X25519, TLS_AES_128_GCM_SHA256, stateless tickets.
 """
 
 from __future__ import annotations
@@ -29,18 +32,40 @@ FLOWS = min(20_000, (DESCRIPTORS - 2_000) // 2)
 
 @dataclass(frozen=True)
 class Shape:
-    """What a measurement asks of the proxy beyond the ordinary. Only Weir is asked."""
+    """What a measurement asks of the proxy beyond the ordinary. Peers are asked for the certificate alone."""
 
     workers: int = 1
     targets: int = 1
     listeners: int = 1
     # Which side gets the descriptors.
     for_datagrams: bool = False
+    # The TCP ports present the certificate of this name: NAME.crt, NAME.key, and both in NAME.pem.
+    certificate: str = ""
+
+
+# Names for `Shape.certificate`, and what openssl-req(1) makes a key of.
+CERTIFICATES = {
+    "ecdsa": ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+    "rsa": ["rsa:2048"],
+}
+
+
+def make_certificates(directory: Path) -> None:
+    """Signed by themselves, for the one name that tls_load asks for; the keys for the owner's eyes alone."""
+    for name, key in CERTIFICATES.items():
+        paths = [directory / f"{name}.{ending}" for ending in ("key", "crt", "pem")]
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", *key, "-nodes", "-days", "2", "-subj", "/CN=bench.test",
+             "-addext", "subjectAltName=DNS:bench.test", "-keyout", str(paths[0]), "-out", str(paths[1])],
+            check=True, capture_output=True, umask=0o077)
+        paths[2].touch(mode=0o600)
+        paths[2].write_text(paths[1].read_text() + paths[0].read_text())
 
 
 class Proxy:
     name = ""
     is_udp_able = True
+    is_tls_able = True
 
     def configuration(self, directory: Path, shape: Shape) -> tuple[str, str]:
         """File name and text."""
@@ -71,13 +96,20 @@ class Weir(Proxy):
                 "name": name, "protocol": protocol, "port": port, "health_check": {"enabled": False},
                 "targets": targets}
 
-        def listener(port: int, protocol: str, group: str) -> dict:
+        def listener(port: int, protocol: str, group: str, **more) -> dict:
             action = {"type": "forward", "target_group": group}
-            return {"port": port, "protocol": protocol, "default_action": action}
+            return {"port": port, "protocol": protocol, "default_action": action, **more}
 
+        tls: dict = {}
+        if shape.certificate:
+            path = f"{directory}/{shape.certificate}"
+            tls = {
+                "ssl_policy": "ELBSecurityPolicy-TLS13-1-3-2021-06",
+                "certificates": [{"certificate": f"{path}.crt", "private_key": f"{path}.key"}]}
+        protocol = "TLS" if tls else "TCP"
         listeners = [
-            listener(ECHO, "TCP", "echo"), listener(BULK, "TCP", "bulk"), listener(DATAGRAMS, "UDP", "datagrams"),
-            listener(QUESTIONS, "UDP", "datagrams")]
+            listener(ECHO, protocol, "echo", **tls), listener(BULK, protocol, "bulk", **tls),
+            listener(DATAGRAMS, "UDP", "datagrams"), listener(QUESTIONS, "UDP", "datagrams")]
         listeners += [listener(FURTHER + n, "TCP", "echo") for n in range(shape.listeners - 1)]
         few = 200
         settings = {
@@ -108,6 +140,7 @@ class Weir(Proxy):
 class Floor(Proxy):
     binary: str
     name: str = "floor"
+    is_tls_able: bool = False
 
     def configuration(self, directory: Path, shape: Shape) -> tuple[str, str]:
         return "floor.arguments", " ".join(self.command(directory)[1:])
@@ -127,12 +160,20 @@ class HAProxy(Proxy):
     is_udp_able: bool = False
 
     def configuration(self, directory: Path, shape: Shape) -> tuple[str, str]:
+        tls = (
+            f" ssl crt {directory}/{shape.certificate}.pem ssl-min-ver TLSv1.3 ciphersuites TLS_AES_128_GCM_SHA256 "
+            "curves X25519" if shape.certificate else "")
+        # Without splicing bulk costs a third less in pieces of 256 KiB, as with nginx; all else costs the same, and
+        # idle flows have no buffer.
+        pieces = "\n    tune.bufsize 262144" if shape.certificate else ""
         return "haproxy.cfg", f"""\
 global
     nbthread 1
     maxconn {FLOWS + 200}
     maxpipes 64
     tune.pipesize 1048576
+    # With tickets it would be written at each handshake and never read.
+    tune.ssl.cachesize 0{pieces}
 
 defaults
     mode tcp
@@ -142,14 +183,14 @@ defaults
     timeout server 10m
 
 listen echo
-    bind 127.0.0.1:{ECHO}
+    bind 127.0.0.1:{ECHO}{tls}
     server target 127.0.0.1:{TARGET_ECHO}
 
 listen bulk
     # "auto" splices next to nothing here, and costs three times as much.
     option splice-request
     option splice-response
-    bind 127.0.0.1:{BULK}
+    bind 127.0.0.1:{BULK}{tls}
     server target 127.0.0.1:{TARGET_BULK}
 """
 
@@ -165,6 +206,15 @@ class NGINX(Proxy):
     name: str = "nginx"
 
     def configuration(self, directory: Path, shape: Shape) -> tuple[str, str]:
+        path = f"{directory}/{shape.certificate}"
+        tls = f"""\
+    ssl_certificate {path}.crt;
+    ssl_certificate_key {path}.key;
+    ssl_protocols TLSv1.3;
+    ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
+    ssl_ecdh_curve X25519;
+""" if shape.certificate else ""
+        ssl = " ssl" if tls else ""
         return "nginx.conf", f"""\
 load_module /usr/lib/nginx/modules/ngx_stream_module.so;
 daemon off;
@@ -179,12 +229,12 @@ events {{
 stream {{
     access_log off;
     proxy_timeout 10m;
-    server {{
-        listen 127.0.0.1:{ECHO} reuseport backlog=4096;
+{tls}    server {{
+        listen 127.0.0.1:{ECHO}{ssl} reuseport backlog=4096;
         proxy_pass 127.0.0.1:{TARGET_ECHO};
     }}
     server {{
-        listen 127.0.0.1:{BULK} reuseport backlog=4096;
+        listen 127.0.0.1:{BULK}{ssl} reuseport backlog=4096;
         proxy_buffer_size 256k;
         proxy_pass 127.0.0.1:{TARGET_BULK};
     }}
@@ -228,7 +278,23 @@ class Envoy(Proxy):
             kind = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
             proxy = {"@type": kind, "stat_prefix": name, "cluster": name, "idle_timeout": "600s"}
             chain = {"filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}]}
+            if shape.certificate:
+                chain["transport_socket"] = tls()
             return {"name": name, "address": address(port), "filter_chains": [chain]}
+
+        def tls() -> dict:
+            kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
+            path = f"{directory}/{shape.certificate}"
+            # It has no choice of ciphers in TLS 1.3: the client's one decides.
+            common = {
+                "tls_params": {
+                    "tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3",
+                    "ecdh_curves": ["X25519"]},
+                "tls_certificates": [{
+                    "certificate_chain": {"filename": f"{path}.crt"}, "private_key": {"filename": f"{path}.key"}}]}
+            return {
+                "name": "envoy.transport_sockets.tls",
+                "typed_config": {"@type": kind, "common_tls_context": common}}
 
         def udp(name: str, port: int, idle_timeout: str) -> dict:
             filters = "type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3"

@@ -68,7 +68,9 @@ class Pace:
 
 @dataclass
 class Runner:
+    # Of load.c, which has the targets too, and of tls_load.c; the latter may be missing without TLS workloads.
     load_binary: str
+    tls_load_binary: str | None
     directory: Path
     # The proxy has the last core, the load and the targets the others.
     cores: list[int]
@@ -77,11 +79,15 @@ class Runner:
     def __post_init__(self) -> None:
         self._pace = Pace(self.cores[-1])
 
-    def _start_load(self, net: Namespace, arguments: list[str], cores: list[int]) -> Load:
-        timeout = ["timeout", "--foreground", str(int(LOAD_TIMEOUT))]
-        return Load(net.spawn(
-            [*timeout, self.load_binary, *arguments], cores, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True))
+    def _start_load(self, net: Namespace, arguments: list[str], cores: list[int], certificate: str = "") -> Load:
+        command = ["timeout", "--foreground", str(int(LOAD_TIMEOUT))]
+        if certificate:
+            assert self.tls_load_binary is not None
+            path = self.directory / f"{certificate}.crt"
+            command += [self.tls_load_binary, *arguments, "--certificate", str(path)]
+        else:
+            command += [self.load_binary, *arguments]
+        return Load(net.spawn(command, cores, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
 
     def measure(
         self, proxy: Proxy, name: str, loads: list[list[str]], shape: Shape, *, live_flows: int = 0,
@@ -129,7 +135,7 @@ class Runner:
                 resting = self._start_load(net, words, load_cores)
                 stack.enter_context(running(resting.process))
                 resting.expect()
-            started = [self._start_load(net, words, load_cores) for words in loads]
+            started = [self._start_load(net, words, load_cores, shape.certificate) for words in loads]
             for one in started:
                 stack.enter_context(running(one.process))
             for one in started:
@@ -150,6 +156,8 @@ class Runner:
             own_seconds = (sum(thread_nanoseconds(own).values()) - own_before) / 1e9
             foreign = (busy_seconds(self.cores) - busy_before - own_seconds) / (seconds * len(self.cores))
 
+            if not all(result["units"] for result in results):
+                raise BenchError(f"{proxy.name} did none of the work of {name}, see {log}")
             spent = {thread: after[thread] - before.get(thread, 0) for thread in after}
             ticks = user_after[1] - user_before[1]
             return Sample(

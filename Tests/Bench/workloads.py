@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from peers import BULK, DATAGRAMS, ECHO, FLOWS, FURTHER, QUESTIONS, Shape
+from peers import BULK, DATAGRAMS, ECHO, FLOWS, FURTHER, QUESTIONS, Proxy, Shape
 
 GiB = 1 << 30
 
@@ -65,6 +65,14 @@ class Workload:
     compares_latency: bool = False
     is_udp: bool = False
     shape: Shape = Shape()
+
+    @property
+    def is_tls(self) -> bool:
+        return self.shape.certificate != ""
+
+    def suits(self, proxy: Proxy) -> bool:
+        """Whether the proxy knows how."""
+        return (proxy.is_udp_able or not self.is_udp) and (proxy.is_tls_able or not self.is_tls)
 
     def cost(self, sample: Sample) -> float:
         """Nanoseconds or bytes for one unit."""
@@ -130,6 +138,37 @@ WORKLOADS = [
         "turnover", "UDP 64 B, every datagram a new flow in place of an old one",
         load("new-flows", QUESTIONS, window=32, size=64), amount=30_000, warm_up=FLOWS + 2_000, unit="µs/flow",
         goal=0.75, is_udp=True, shape=Shape(for_datagrams=True)),
+]
+
+# Idle TLS flows are fewer: their handshakes take a while, and their clients hold memory too.
+TLS_FLOWS = min(4_000, FLOWS)
+ECDSA, RSA = Shape(certificate="ecdsa"), Shape(certificate="rsa")
+
+TLS_WORKLOADS = [
+    Workload(
+        "tls-handshakes-ecdsa", "TLS full handshake, ECDSA P-256, 1 B there and back; 32 at a time",
+        load("handshakes", ECHO, at_once=32, size=1), amount=6_000, warm_up=500, unit="µs/handshake", goal=0.95,
+        shape=ECDSA),
+    Workload(
+        "tls-handshakes-rsa", "TLS full handshake, RSA-2048, 1 B there and back; 32 at a time",
+        load("handshakes", ECHO, at_once=32, size=1), amount=3_000, warm_up=300, unit="µs/handshake", goal=0.95,
+        shape=RSA),
+    Workload(
+        "tls-resumptions", "TLS resumed handshake, 1 B there and back; 32 at a time",
+        load("resumptions", ECHO, at_once=32, size=1), amount=6_000, warm_up=500, unit="µs/handshake", goal=0.9,
+        shape=ECDSA),
+    Workload(
+        "tls-ping-pong-64", "64 TLS connections, 64 B ping-pong", load("ping-pong", ECHO, flows=64, size=64),
+        amount=80_000, warm_up=5_000, unit="µs/round trip", goal=0.9, shape=ECDSA),
+    Workload(
+        "tls-bulk-up", "bulk TLS up, 4 connections", load("bulk-up", BULK, flows=4), amount=3 * GiB,
+        warm_up=GiB // 4, unit="ms/GiB", unit_size=GiB, goal=0.9, shape=ECDSA),
+    Workload(
+        "tls-bulk-down", "bulk TLS down, 4 connections", load("bulk-down", BULK, flows=4), amount=3 * GiB,
+        warm_up=GiB // 4, unit="ms/GiB", unit_size=GiB, goal=0.7, shape=ECDSA),
+    Workload(
+        "tls-idle", f"{TLS_FLOWS:,} idle TLS flows", load("idle", ECHO, flows=TLS_FLOWS, size=64), amount=0,
+        warm_up=0, measure="memory", unit="B/flow", goal=0.6, shape=ECDSA),
 ]
 
 

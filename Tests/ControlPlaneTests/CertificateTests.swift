@@ -185,6 +185,51 @@ import Testing
         #expect(steps.contains { $0.contains("to whom none applies") })
     }
 
+    @Test func `checks over TLS demand a context, and take the group's settings when they have none`()
+        async throws
+    {
+        let certificates = CertificateRecorder()
+        let fixture = try await RegistryFixture(
+            Self.tls(
+                group: "protocol: TLS, tls: { ca_file: /ca.pem }, health_check: { protocol: HTTPS }, "
+                    + "targets: [ 192.0.2.9 ]"),
+            certificates: certificates)
+        let settings = TLSTargetSettings(caFile: "/ca.pem")
+        #expect(certificates.installed.probes.map(\.targetGroup) == ["web"])
+        #expect(certificates.installed.probes.map(\.settings) == [settings])
+        #expect(fixture.probes.targets.map(\.check.tls) == [settings])
+    }
+
+    @Test(arguments: [
+        ("TCP", "TCP", true), ("TCP", "HTTP", true), ("TCP_UDP", "UDP", true), ("UDP", "UDP", true),
+        ("UDP", "TCP", false),
+    ])
+    func `probes begin with a PROXY header where clients' flows do`(
+        group: String, check: String, isSent: Bool
+    ) async throws {
+        for isEnabled in [true, false] {
+            let fixture = try await RegistryFixture(
+                """
+                target_groups:
+                  - name: web
+                    protocol: \(group)
+                    port: 80
+                    health_check:
+                      protocol: \(check)
+                      \(check == "UDP" ? "udp: { preset: dns }" : "")
+                    attributes: { proxy_protocol_v2.enabled: \(isEnabled) }
+                    targets: [ 192.0.2.9 ]
+                load_balancers:
+                  - name: edge
+                    type: network
+                    addresses: [192.0.2.1]
+                    listeners:
+                      - { port: 80, protocol: \(group), default_action: { type: forward, target_group: web } }
+                """)
+            #expect(fixture.probes.targets.map(\.sendsProxyHeader) == [isEnabled && isSent])
+        }
+    }
+
     @Test func `what the data plane cannot do is refused, not ignored`() async throws {
         let tls = await refusal { try await RegistryFixture(Self.tls()) }
         #expect(

@@ -5,6 +5,34 @@
 extension ConfigurationErrorRow {
     static let loadBalancers = [
         ConfigurationErrorRow(
+            "access logs without a file",
+            """
+            load_balancers:
+              - name: a
+                type: network
+                addresses: [10.0.0.1]
+                access_logs: { enabled: true }
+                listeners: []
+              - name: b
+                type: network
+                addresses: [10.0.0.2]
+                access_logs: { enabled: true, path: logs/access.log }
+                listeners: []
+              - name: c
+                type: network
+                addresses: [10.0.0.3]
+                access_logs: { bucket: logs }
+                listeners: []
+            """,
+            """
+            weir.yaml:5: load_balancers[0] "a": access_logs is enabled, but names no file. Give access_logs: \
+            { enabled: true, path: FILE }.
+            weir.yaml:10: load_balancers[1] "b": access_logs.path is "logs/access.log"; it must be "stdout" or \
+            the whole path of a file, beginning with "/" and ending with ".log".
+            weir.yaml:15: load_balancers[2] "c": access_logs.bucket is not available yet in this \
+            version. Weir writes a file: path: FILE, or path: stdout.
+            """),
+        ConfigurationErrorRow(
             "unknown group",
             """
             target_groups:

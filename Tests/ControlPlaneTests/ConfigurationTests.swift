@@ -87,6 +87,21 @@ import Testing
         #expect(configuration.fileLines["/etc/weir/site-rsa.key"] != nil)
     }
 
+    @Test func `access logs read the same as a block and as attributes, off unless enabled`() throws {
+        func path(_ fields: String) throws -> String? {
+            let edge = "name: a, type: network, addresses: [10.0.0.1], listeners: []"
+            let text = "load_balancers: [ { \(edge), \(fields) } ]"
+            return try Configuration.parse(text).loadBalancers.first?.attributes.accessLogPath
+        }
+        let attributes = "access_logs.file.enabled: true, access_logs.file.path: /var/log/a.log"
+        #expect(try path("access_logs: { enabled: true, path: /var/log/a.log }") == "/var/log/a.log")
+        #expect(try path("attributes: { \(attributes) }") == "/var/log/a.log")
+        #expect(try path("access_logs: { enabled: true, path: stdout }") == "stdout")
+        #expect(try path("access_logs: { path: /var/log/a.log }") == nil)
+        #expect(try path("access_logs: { enabled: false, path: /var/log/a.log }") == nil)
+        #expect(try path("ip_freebind: false") == nil)
+    }
+
     @Test func `defaults are those of ELBv2`() throws {
         let configuration = try Configuration.parse("target_groups: [ { name: a, protocol: UDP, port: 53 } ]")
         let group = try #require(configuration.targetGroups.first?.group)

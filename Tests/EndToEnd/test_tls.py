@@ -15,52 +15,11 @@ import pytest
 
 from harness.clients import connect
 from harness.servers import TCPServer, receive_all, receive_exactly
+from harness.tls import Authority, secure
 from harness.waiting import eventually
 from harness.weir import configuration, group, listener
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-def openssl(*arguments, input=None):
-    return subprocess.run(
-        ["openssl", *map(str, arguments)], input=input, capture_output=True, check=True, timeout=30).stdout
-
-
-class Authority:
-    """A root, and certificates that it signed, as files."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        self.root = directory / "root.crt"
-        openssl(
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=root",
-            "-days", 10, "-keyout", directory / "root.key", "-out", self.root)
-
-    def issue(self, name, *names, rsa=False, days=5):
-        """A certificate for `names`; the configuration's entry for it."""
-        key, request, certificate = (self.directory / f"{name}.{end}" for end in ("key", "csr", "crt"))
-        kind = ["rsa:2048"] if rsa else ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        extension = self.directory / f"{name}.ext"
-        extension.write_text("subjectAltName=" + ",".join(f"DNS:{n}" for n in names or [name]) + "\n")
-        openssl("req", "-new", "-newkey", *kind, "-nodes", "-subj", f"/CN={name}", "-keyout", key, "-out", request)
-        openssl(
-            "x509", "-req", "-in", request, "-CA", self.root, "-CAkey", self.directory / "root.key", "-CAcreateserial",
-            "-days", days, "-extfile", extension, "-out", certificate)
-        os.chmod(key, 0o600)
-        return {"certificate": str(certificate), "private_key": str(key)}
-
-    def client_context(self, certificate=None, **settings):
-        context = ssl.create_default_context(cafile=str(self.root))
-        if certificate:
-            context.load_cert_chain(certificate["certificate"], certificate["private_key"])
-        for name, value in settings.items():
-            setattr(context, name, value)
-        return context
-
-    def server_context(self, certificate):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate["certificate"], certificate["private_key"])
-        return context
 
 
 @pytest.fixture(scope="module")
@@ -71,15 +30,6 @@ def authority(tmp_path_factory):
 @pytest.fixture(scope="module")
 def site(authority):
     return authority.issue("site.test", "site.test")
-
-
-def secure(context, port, name="site.test", timeout=20, **more):
-    raw = socket.create_connection(("127.0.0.1", port), timeout)
-    try:
-        return context.wrap_socket(raw, server_hostname=name, **more)
-    except BaseException:
-        raw.close()
-        raise
 
 
 def echo(connection, server):
@@ -127,6 +77,7 @@ class UncountedServer:
     """A target whose bytes are not those that Weir counts: TLS records, or headers of Weir's own."""
 
     def __init__(self, handler, context=None):
+        self.notes = []
         self._handler, self._context = handler, context
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.target = "127.0.0.1:{}".format(self._listener.getsockname()[1])
@@ -385,6 +336,17 @@ def test_mutual_tls_lets_in_only_whom_the_bundle_knows(authority, edge, tcp_serv
                 raise AssertionError("let in")
 
 
+@pytest.mark.parametrize("advertised", ["on", "off"])
+def test_names_of_authorities_are_told_as_configured(authority, edge, tcp_server, advertised):
+    verify = {
+        "mode": "verify", "ca_certificates": str(authority.root), "advertise_trust_store_ca_names": advertised}
+    weir, entrance = edge([tcp_server(echo).target], mutual_authentication=verify)
+    said = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{entrance}", "-servername", "site.test"],
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=30).stdout
+    assert (b"Acceptable client certificate CA names" in said) == (advertised == "on")
+
+
 # Certificates change
 
 
@@ -586,3 +548,21 @@ def test_the_name_in_the_hello_chooses_the_group(authority, make_weir, port):
         with secure(authority.client_context(check_hostname=False), entrance, None) as client:
             subject = dict(pair for part in client.getpeercert()["subject"] for pair in part)
             assert subject["commonName"] == "rest.test"
+
+
+def test_sessions_resume_across_an_upgrade(authority, edge, tcp_server):
+    weir, entrance = edge([tcp_server(echo).target])
+    context = authority.client_context()
+    with secure(context, entrance) as client:
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        session = client.session
+        weir.upgrade()
+        # The flow goes on in the process that began it, and the next one resumes in the new one.
+        client.sendall(b"y")
+        assert client.recv(1) == b"y"
+    for _ in range(4):
+        with secure(context, entrance, session=session) as client:
+            assert client.session_reused
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"

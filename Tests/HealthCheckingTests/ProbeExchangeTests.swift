@@ -25,6 +25,72 @@ import Testing
         }
     }
 
+    // MARK: TLS
+
+    private static let tls = HealthCheck(protocol: .tls, tls: TLSTargetSettings())
+    private static let https = HealthCheck(protocol: .https, tls: TLSTargetSettings())
+    private static let secured = ProbeExchange.Event.secured(mayBeRefused: false)
+
+    @Test func `a handshake is all that a TLS probe wants`() {
+        expect([.connected, Self.secured], of: Self.tls, endsWith: .success)
+        expect([.connectionRefused].map { .failed($0) }, of: Self.tls, endsWith: .failure(.connectionRefused))
+    }
+
+    @Test func `each way to miss the handshake keeps its name`() {
+        let ends: [(ProbeExchange.Event, ProbeFailure)] = [
+            (.failed(.tlsFailed("not TLS")), .tlsFailed("not TLS")),
+            (.closed, .tlsFailed("the target closed the connection during the handshake")),
+            (.failed(.connectionReset), .tlsFailed("the target reset the connection during the handshake")),
+            (.timedOut, .timedOut(.handshaking, byteCountReceived: 0)),
+        ]
+        for check in [Self.tls, Self.https] {
+            for (event, failure) in ends {
+                expect([.connected, event], of: check, endsWith: .failure(failure))
+            }
+        }
+    }
+
+    @Test func `a target that asked for a certificate may refuse it after the handshake`() {
+        var exchange = makeExchange(Self.tls)
+        #expect(exchange.on(.connected) == .handshake)
+        #expect(exchange.on(.secured(mayBeRefused: true)) == .endSending)
+        let start: [ProbeExchange.Event] = [.connected, .secured(mayBeRefused: true), text("welcome")]
+        expect(start + [.closed], of: Self.tls, endsWith: .success)
+        expect(start + [.timedOut], of: Self.tls, endsWith: .success)
+        let refusal = ProbeFailure.tlsFailed("alert 116")
+        expect(start + [.failed(refusal)], of: Self.tls, endsWith: .failure(refusal))
+        expect(
+            [.connected, .secured(mayBeRefused: true), .failed(refusal)], of: Self.https,
+            endsWith: .failure(refusal))
+    }
+
+    @Test func `HTTPS asks and judges as HTTP does, once TLS stands`() {
+        var exchange = makeExchange(Self.https)
+        #expect(exchange.on(.connected) == .handshake)
+        guard case .send(let bytes) = exchange.on(.secured(mayBeRefused: true)) else {
+            Issue.record("no request")
+            return
+        }
+        #expect(String(decoding: bytes, as: UTF8.self).contains("\r\nHost: 192.0.2.1:8080\r\n"))
+        for (events, outcome) in Self.answers {
+            expect([.connected, Self.secured] + events, of: Self.https, endsWith: outcome)
+        }
+    }
+
+    @Test func `HTTPS asks for the name that TLS asked for`() {
+        for (name, host) in [("a.test", "a.test:8080"), ("192.0.2.7", "192.0.2.1:8080")] {
+            var check = Self.https
+            check.tls = TLSTargetSettings(serverName: name)
+            var exchange = makeExchange(check)
+            _ = exchange.on(.connected)
+            guard case .send(let bytes) = exchange.on(Self.secured) else {
+                Issue.record("no request")
+                return
+            }
+            #expect(String(decoding: bytes, as: UTF8.self).contains("\r\nHost: \(host)\r\n"))
+        }
+    }
+
     // MARK: HTTP
 
     @Test func `the request names the target and asks to close`() {

@@ -3,6 +3,7 @@
 import Balancing
 import COpenSSL
 import LinuxIO
+import TestCertificates
 import Testing
 
 @testable import TLSTermination

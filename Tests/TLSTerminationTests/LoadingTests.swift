@@ -5,6 +5,7 @@ import COpenSSL
 import Foundation
 import LinuxIO
 import Synchronization
+import TestCertificates
 import Testing
 
 @testable import TLSTermination

@@ -5,6 +5,7 @@ import CAllocationCount
 import CLinux
 import COpenSSL
 import LinuxIO
+import TestCertificates
 import Testing
 
 @testable import TLSTermination

@@ -4,6 +4,7 @@ import Balancing
 import COpenSSL
 import Foundation
 import LinuxIO
+import TestCertificates
 import Testing
 
 @testable import TLSTermination

@@ -14,7 +14,9 @@ import Testing
         "TLSTermination": ["Balancing", "CLinux", "COpenSSL", "Glibc", "LinuxIO", "Synchronization"],
         "Reactor": ["Balancing", "LinuxIO", "Synchronization"],
         "NetworkMode": ["Balancing", "LinuxIO", "Reactor", "Synchronization", "TLSTermination"],
-        "HealthChecking": ["Balancing", "HTTPCore", "LinuxIO", "Reactor", "Synchronization"],
+        "HealthChecking": [
+            "Balancing", "HTTPCore", "LinuxIO", "Reactor", "Synchronization", "TLSTermination",
+        ],
         "AdminModel": ["Foundation"],
         "ControlPlane": [
             "AdminModel", "Balancing", "Foundation", "GRDB", "Logging", "Metrics", "ServiceLifecycle",

@@ -173,6 +173,25 @@ static inline void weir_store(uint64_t *counter, uint64_t value) {
     __atomic_store_n(counter, value, __ATOMIC_RELAXED);
 }
 
+/// Sees all that was written before the `weir_store_release` whose value it loads.
+static inline uint64_t weir_load_acquire(const uint64_t *position) {
+    return __atomic_load_n(position, __ATOMIC_ACQUIRE);
+}
+
+static inline void weir_store_release(uint64_t *position, uint64_t value) {
+    __atomic_store_n(position, value, __ATOMIC_RELEASE);
+}
+
+// MARK: Files that are appended to
+
+/// open(2) for appending, created with mode 0640 when missing. Does not wait for the reader of a FIFO
+/// (-ENXIO), and does not follow a symbolic link (-ELOOP).
+int weir_open_append(const char *path);
+/// write(2), all of it; -ETIMEDOUT when there is no room for so long. For pipes, at most PIPE_BUF bytes go whole.
+int weir_append(int fd, const void *bytes, size_t count, int patience_milliseconds);
+/// Nanoseconds since 1970; see clock_gettime(2), CLOCK_REALTIME.
+uint64_t weir_realtime_nanoseconds(void);
+
 // MARK: Process and threads
 
 /// The processors of the affinity mask; returns how many there are, at most `count` are written.

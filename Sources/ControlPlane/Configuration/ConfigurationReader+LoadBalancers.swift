@@ -4,7 +4,9 @@ import Balancing
 import Yams
 
 extension ConfigurationReader {
-    static let loadBalancerKeys = ["name", "type", "addresses", "ip_freebind", "attributes", "listeners"]
+    static let loadBalancerKeys = [
+        "name", "type", "addresses", "ip_freebind", "access_logs", "attributes", "listeners",
+    ]
 
     mutating func readLoadBalancers(_ top: Scope) -> [Located<LoadBalancer>] {
         let nodes =
@@ -63,9 +65,40 @@ extension ConfigurationReader {
         checkWildcards(loadBalancer.addresses, of: scope)
         if let isFreebind = boolean("ip_freebind", of: scope) { loadBalancer.isFreebind = isFreebind }
         readAttributes(of: scope, into: &loadBalancer.attributes)
+        readAccessLogs(of: scope, into: &loadBalancer.attributes)
         loadBalancer.listeners = readListeners(of: scope)
         listenerCount += loadBalancer.listeners.count
         return Located(value: loadBalancer, scope: scope)
+    }
+
+    /// Terraform's block, with a file where it has a bucket; the same as the attributes under those keys.
+    private mutating func readAccessLogs(of scope: Scope, into attributes: inout LoadBalancerAttributes) {
+        if let fields = child(
+            "access_logs", of: scope, keys: ["enabled", "path"],
+            unavailable: [
+                "bucket": "Weir writes a file: path: FILE, or path: stdout.",
+                "prefix": "Weir writes a file: path: FILE, or path: stdout.",
+            ])
+        {
+            // As in Terraform, the block alone does not turn the log on.
+            if let isEnabled = boolean("enabled", of: fields) { attributes.isAccessLogEnabled = isEnabled }
+            if let path = text("path", of: fields) {
+                do throws(AttributeError) {
+                    try attributes.set(LoadBalancerAttributes.accessLogPathKey, to: path)
+                } catch {
+                    note(
+                        "path", of: fields,
+                        "is \"\(Self.shortened(path))\"; it must be \"stdout\" or the whole path of a file, "
+                            + "beginning with \"/\" and ending with \".log\".")
+                    return
+                }
+            }
+        }
+        if attributes.isAccessLogEnabled, attributes.accessLogFile.isEmpty {
+            note(
+                "access_logs", of: scope,
+                "is enabled, but names no file. Give access_logs: { enabled: true, path: FILE }.")
+        }
     }
 
     private mutating func readKind(_ scope: Scope) {

@@ -90,7 +90,8 @@ package struct SnapshotCompiler: Sendable {
                     ListenerRoute(
                         id: id, choices: choices, isStickyByGroup: listener.defaultAction.isStickyByGroup,
                         tcpIdleTimeoutSeconds: listener.attributes.tcpIdleTimeoutSeconds, tls: listener.tls,
-                        proxyProtocol: listener.proxyProtocol, rules: rules),
+                        proxyProtocol: listener.proxyProtocol, rules: rules,
+                        accessLogPath: listener.tls == nil ? nil : loadBalancer.attributes.accessLogPath),
                     at: Int(number.rawValue), in: &listeners)
             }
         }
@@ -246,9 +247,18 @@ package struct SnapshotCompiler: Sendable {
                     ProbeTarget(
                         number: registration.number,
                         endpoint: registration.probeEndpoint(with: group.group.healthCheck),
-                        check: group.group.healthCheck))
+                        check: group.group.healthCheck,
+                        sendsProxyHeader: group.group.probesSendProxyHeader))
             }
         }
         return probes
+    }
+}
+
+extension TargetGroup {
+    /// As ELBv2, which sends the header to the health check's port as well. The TCP or HTTP check of a UDP group asks
+    /// a service that gets no clients' connections, and knows nothing of the header.
+    fileprivate var probesSendProxyHeader: Bool {
+        attributes.sendsProxyProtocol && (self.protocol.carriesTCP || healthCheck.protocol == .udp)
     }
 }

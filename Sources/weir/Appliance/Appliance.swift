@@ -58,13 +58,15 @@ struct Appliance: Sendable {
         let wanted = UInt64(
             settings.tcpFlowCountMax * 2 + settings.udpFlowCountMax + Limits.reservedDescriptorCount)
         descriptorLimit = Int(clamping: Machine.raiseDescriptorLimit(to: wanted))
+        let logs = configuration.loadBalancers.compactMap(\.attributes.accessLogPath)
         let preservesClientIP =
             configuration.targetGroups.contains { $0.group.attributes.preservesClientIP }
             || Store.peek(settings.state)?.preservesClientIP ?? false
             || predecessor?.offer.registry.preservesClientIP ?? false
-        let hasNetAdmin = try Self.reducePrivileges(settings, admin: admin, keepsNetAdmin: preservesClientIP)
-        let always: DataPlaneFeatures = [.tls, .proxyProtocol, .passthroughRules]
-        features = hasNetAdmin ? always.union(.clientIPPreservation) : always
+        let hasNetAdmin = try Self.reducePrivileges(
+            settings, admin: admin, accessLogs: logs, keepsNetAdmin: preservesClientIP)
+        let always = DataPlaneFeatures.all.subtracting(.clientIPPreservation)
+        features = hasNetAdmin ? .all : always
     }
 
     static func readConfiguration(_ path: String) throws(CommandFailure) -> Configuration {
@@ -112,7 +114,7 @@ struct Appliance: Sendable {
     /// Makes the directories that need rights we are about to lose, then loses them; returns whether CAP_NET_ADMIN
     /// is left.
     private static func reducePrivileges(
-        _ settings: ApplianceSettings, admin: AdminAddress, keepsNetAdmin: Bool
+        _ settings: ApplianceSettings, admin: AdminAddress, accessLogs: [String], keepsNetAdmin: Bool
     ) throws(CommandFailure) -> Bool {
         var identity: UserIdentity?
         if let name = settings.runAs {
@@ -125,6 +127,7 @@ struct Appliance: Sendable {
         }
         if case .file(let path) = settings.state { try prepareDirectory(of: path, for: identity) }
         if case .unix(let path) = admin { try prepareDirectory(of: path, for: identity) }
+        for path in accessLogs where path != "stdout" { try prepareDirectory(of: path, for: identity) }
         do {
             return try Privileges.reduce(becoming: identity, keepsNetAdmin: keepsNetAdmin)
         } catch {
@@ -187,14 +190,20 @@ struct Appliance: Sendable {
         ) { target in
             probes.trafficRefused(target)
         }
+        let accessLog = try AccessLog(rings: workers.accessRings)
         workers.inherit(predecessor?.sockets ?? activation.sockets)
         defer {
             probes.stop()
             workers.stop()
+            // Last: the flows that the workers ended are in it.
+            accessLog.stop()
         }
         let contexts: TLSContexts
         do throws(TLSConfigurationError) {
-            contexts = try TLSContexts(workers: workers, ticketKeyFile: settings.ticketKeyFile)
+            contexts = try TLSContexts(
+                workers: workers, probes: probes, accessLog: accessLog,
+                ticketKeyFile: settings.ticketKeyFile,
+                formerTicketKeys: predecessor?.offer.ticketKeys.map { Array($0) })
         } catch {
             throw CommandFailure(message: "tls.ticket_key_file: \(error)")
         }
@@ -207,7 +216,7 @@ struct Appliance: Sendable {
             registry = try await Registry.start(
                 Registry.Parts(
                     workers: WorkerControlAdapter(
-                        workers: workers, contexts: contexts, startWarnings: warnings),
+                        workers: workers, contexts: contexts, accessLog: accessLog, startWarnings: warnings),
                     probes: probes, certificates: contexts,
                     features: features,
                     store: store, settings: settings, randomSeed: try? Machine.randomSeed(),
@@ -222,7 +231,9 @@ struct Appliance: Sendable {
         try await predecessor?.takeOver(workers, registry, version: WeirVersion.current)
         closeFormerAdminSocket()
         settleInheritance(workers)
-        try await run(registry, workers: workers, contexts: contexts, admin: socket, signals: signals)
+        try await run(
+            registry, workers: workers, contexts: contexts, accessLog: accessLog, admin: socket,
+            signals: signals)
         logger.info("ended")
     }
 
@@ -301,11 +312,11 @@ struct Appliance: Sendable {
     // MARK: - Running
 
     private func run(
-        _ registry: Registry, workers: Workers, contexts: TLSContexts, admin socket: AdminListeningSocket,
-        signals: UnixSignalsSequence
+        _ registry: Registry, workers: Workers, contexts: TLSContexts, accessLog: AccessLog,
+        admin socket: AdminListeningSocket, signals: UnixSignalsSequence
     ) async throws {
         let upgrader = Upgrader(
-            workers: workers, registry: registry, admin: socket, adminAddress: admin,
+            workers: workers, contexts: contexts, registry: registry, admin: socket, adminAddress: admin,
             ownsAdminFile: ownsAdminFile, program: program, logger: Logger(label: "weir.upgrade"))
         let server = AdminServer(
             address: admin, token: token, registry: registry, listening: socket,
@@ -324,7 +335,7 @@ struct Appliance: Sendable {
                 logger: quietLogger))
         upgrader.attach(server) { await group.triggerGracefulShutdown() }
         try await withThrowingTaskGroup(of: Void.self) { tasks in
-            tasks.addTask { await handle(signals, registry, group, upgrader) }
+            tasks.addTask { await handle(signals, registry, accessLog, group, upgrader) }
             tasks.addTask { await watchPorts(workers) }
             tasks.addTask {
                 while (try? await Task.sleep(for: .seconds(300))) != nil { contexts.advanceTicketKeys() }
@@ -345,7 +356,8 @@ struct Appliance: Sendable {
     }
 
     private func handle(
-        _ signals: UnixSignalsSequence, _ registry: Registry, _ group: ServiceGroup, _ upgrader: Upgrader
+        _ signals: UnixSignalsSequence, _ registry: Registry, _ accessLog: AccessLog, _ group: ServiceGroup,
+        _ upgrader: Upgrader
     ) async {
         await withDiscardingTaskGroup { tasks in
             var isEnding = false
@@ -354,6 +366,7 @@ struct Appliance: Sendable {
                 case .sighup:
                     ServiceManager.notify(.reloading)
                     await reload(registry)
+                    accessLog.reopen()
                     ServiceManager.notify(.ready)
                 case .sigusr2:
                     // Beside the loop: a SIGTERM must be heard while the new process prepares. Failures are logged.

@@ -11,21 +11,39 @@ import Synchronization
 final class WorkerControlAdapter: WorkerControl {
     private let workers: Workers
     private let contexts: TLSContexts
+    private let accessLog: AccessLog
     private let startWarnings: [String]
     private let listings = ListingTurn()
 
     private static let listingTimeout = Duration.seconds(5)
 
     /// - Parameter startWarnings: What was found at start and stays true, such as lowered flow limits.
-    init(workers: Workers, contexts: TLSContexts, startWarnings: [String]) {
+    init(workers: Workers, contexts: TLSContexts, accessLog: AccessLog, startWarnings: [String]) {
         self.workers = workers
         self.contexts = contexts
+        self.accessLog = accessLog
         self.startWarnings = startWarnings
     }
 
     var workerCount: Int { workers.count }
 
-    var warnings: [String] { startWarnings + workers.portWarnings + workers.clientAddressWarnings }
+    var warnings: [String] {
+        var warnings =
+            startWarnings + workers.portWarnings + workers.clientAddressWarnings
+            + accessLog.warnings
+        let droppedCount = droppedLogLineCount
+        if droppedCount > 0 {
+            warnings.append(
+                "\(droppedCount) lines of TLS access logs were dropped since the start: a log's file or its disk "
+                    + "does not keep up, or did not.")
+        }
+        return warnings
+    }
+
+    /// Dropped by workers, whose ring was full, and by the writer, whose file took nothing.
+    private var droppedLogLineCount: UInt64 {
+        workers.total(.droppedAccessLogLines) + accessLog.lostLineCount
+    }
 
     func prepare(_ bindings: [ListenerBinding]) throws(BindingErrors) -> ListenerTicket {
         do throws(ListenerOpenErrors) {
@@ -62,7 +80,9 @@ final class WorkerControlAdapter: WorkerControl {
         for listener in listeners {
             report.listeners[listener] = FlowCounter.allCases.map { workers.total($0, listener: listener) }
         }
-        report.workers = WorkerCounter.allCases.map { workers.total($0) }
+        report.workers = WorkerCounter.allCases.map { counter in
+            counter == .droppedAccessLogLines ? droppedLogLineCount : workers.total(counter)
+        }
         return report
     }
 
@@ -92,6 +112,8 @@ final class WorkerControlAdapter: WorkerControl {
 final class ProbeControlAdapter: ProbeControl {
     let reports: AsyncStream<ProbeReport>
     private let prober: Prober
+    /// What the checks of the next update use.
+    private let contexts = Mutex(ProbeContexts())
     private let continuation: AsyncStream<ProbeReport>.Continuation
 
     init() throws(SystemCallError) {
@@ -107,7 +129,20 @@ final class ProbeControlAdapter: ProbeControl {
     }
 
     func update(_ targets: [ProbeTarget]) {
-        prober.update(targets)
+        prober.update(targets, contexts: contexts.withLock { $0 })
+    }
+
+    /// Keeps the contexts for the update that brings the checks which need them.
+    ///
+    /// Until then the prober goes on with those that its targets have.
+    func prepare(_ contexts: ProbeContexts) {
+        self.contexts.withLock { $0 = contexts }
+    }
+
+    /// Makes new probes of the present targets use other contexts of the same settings.
+    func renewTLS(_ contexts: ProbeContexts) {
+        prepare(contexts)
+        prober.renewTLS(contexts)
     }
 
     func trafficRefused(_ target: TargetNumber) {

@@ -1,10 +1,12 @@
-// The TLS contexts of the appliance: built from files when the registry asks, handed to workers with each snapshot.
+// The TLS contexts of the appliance: built from files when the registry asks, handed to workers with each snapshot and
+// to the prober with its targets.
 //
 // Contexts are keyed by the settings that name them, so that a snapshot says which it needs. A context that is in use
 // is only ever replaced as a whole; sessions keep the one they began with.
 
 import Balancing
 import ControlPlane
+import HealthChecking
 import LinuxIO
 import NetworkMode
 import Synchronization
@@ -14,6 +16,7 @@ final class TLSContexts: CertificateControl {
     private struct Contexts {
         var servers: [TLSListenerSettings: ServerContext] = [:]
         var targets: [TLSTargetRoute: ClientContext] = [:]
+        var probes: ProbeContexts = [:]
     }
 
     private struct State {
@@ -24,17 +27,31 @@ final class TLSContexts: CertificateControl {
     }
 
     private let workers: Workers
+    private let probes: ProbeControlAdapter
+    private let accessLog: AccessLog
     private let ticketKeyFile: String?
     private let ticketKeys = TicketKeyRing()
     private let usesKernelTLS = KernelTLS.isOffered()
     private let state = Mutex(State())
 
-    /// - Parameter ticketKeyFile: Nil draws keys and replaces them as time goes on; see `advanceTicketKeys`.
-    init(workers: Workers, ticketKeyFile: String?) throws(TLSConfigurationError) {
+    /// - Parameters:
+    ///   - ticketKeyFile: Nil draws keys and replaces them as time goes on; see `advanceTicketKeys`.
+    ///   - formerTicketKeys: Those that a former process drew.
+    init(
+        workers: Workers, probes: ProbeControlAdapter, accessLog: AccessLog, ticketKeyFile: String?,
+        formerTicketKeys: [UInt8]? = nil
+    ) throws(TLSConfigurationError) {
         self.workers = workers
+        self.probes = probes
+        self.accessLog = accessLog
         self.ticketKeyFile = ticketKeyFile
-        if let ticketKeyFile { try ticketKeys.load(ticketKeyFile) } else { try ticketKeys.advance(to: .now) }
+        if let ticketKeyFile { try ticketKeys.load(ticketKeyFile) }
+        if let formerTicketKeys { ticketKeys.adopt(formerTicketKeys, at: .now) }
+        try ticketKeys.advance(to: .now)
     }
+
+    /// For a process that goes on in place of this one.
+    var ticketKeyRecords: [UInt8]? { ticketKeys.records }
 
     /// Replaces ticket keys that are old enough. To be called every few minutes.
     func advanceTicketKeys() {
@@ -47,7 +64,8 @@ final class TLSContexts: CertificateControl {
         let contexts = state.withLock { $0.contexts }
         return TLSRouting(
             servers: snapshot.listeners.map { $0?.tls.flatMap { contexts.servers[$0] } },
-            clients: snapshot.groups.map { $0.tls.flatMap { contexts.targets[$0] } })
+            clients: snapshot.groups.map { $0.tls.flatMap { contexts.targets[$0] } },
+            accessLogs: accessLog.numbers(for: snapshot))
     }
 
     // MARK: - CertificateControl
@@ -73,15 +91,17 @@ final class TLSContexts: CertificateControl {
             guard let prepared = state.prepared.removeValue(forKey: ticket.rawValue) else { return }
             state.demand = prepared.demand
             state.contexts = prepared.contexts
+            probes.prepare(prepared.contexts.probes)
         }
     }
 
     func reload() async -> CertificateReload {
         let (demand, old) = state.withLock { ($0.demand, $0.contexts) }
         var (fresh, problems) = build(demand, keeping: Contexts())
-        let reloadedCount = fresh.servers.count + fresh.targets.count
+        let reloadedCount = fresh.servers.count + fresh.targets.count + fresh.probes.count
         fresh.servers.merge(old.servers) { new, _ in new }
         fresh.targets.merge(old.targets) { new, _ in new }
+        fresh.probes.merge(old.probes) { new, _ in new }
         if let ticketKeyFile {
             do throws(TLSConfigurationError) {
                 try ticketKeys.load(ticketKeyFile)
@@ -92,6 +112,7 @@ final class TLSContexts: CertificateControl {
         }
         let contexts = fresh
         state.withLock { $0.contexts = contexts }
+        probes.renewTLS(contexts.probes)
         await withCheckedContinuation { continuation in
             workers.renewTLS({ self.routing(for: $0) }, onComplete: { continuation.resume() })
         }
@@ -110,7 +131,12 @@ final class TLSContexts: CertificateControl {
                 CertificateFacts($0, owner: .targetGroup(use.targetGroup), isDefault: false)
             }
         }
-        return ofListeners + ofGroups
+        let ofProbes = demand.probes.compactMap { use in
+            contexts.probes[use.settings]?.certificate.map {
+                CertificateFacts($0, owner: .healthCheck(use.targetGroup), isDefault: false)
+            }
+        }
+        return ofListeners + ofGroups + ofProbes
     }
 
     // MARK: - Building
@@ -141,10 +167,22 @@ final class TLSContexts: CertificateControl {
             contexts.targets[use.route] = known.targets[use.route]
             guard contexts.targets[use.route] == nil else { continue }
             do throws(TLSConfigurationError) {
-                let settings = ClientSettings(use.route, usesKernelTLS: usesKernelTLS)
+                let settings = ClientSettings(
+                    use.route.settings, policy: use.route.policy, usesKernelTLS: usesKernelTLS)
                 contexts.targets[use.route] = try ClientContext(settings)
             } catch {
                 note(error, .targetGroup(use.targetGroup), use.route.settings.files)
+            }
+        }
+        for use in demand.probes where contexts.probes[use.settings] == nil {
+            contexts.probes[use.settings] = known.probes[use.settings]
+            guard contexts.probes[use.settings] == nil else { continue }
+            do throws(TLSConfigurationError) {
+                // A check moves a few bytes: the kernel's help would cost more than it saves.
+                contexts.probes[use.settings] = try ClientContext(
+                    ClientSettings(use.settings, usesKernelTLS: false))
+            } catch {
+                note(error, .healthCheck(use.targetGroup), use.settings.files)
             }
         }
         return (contexts, problems)
@@ -164,7 +202,7 @@ extension ServerSettings {
                     TrustStore(
                         authorities: trust.caCertificates,
                         revocationLists: [trust.revocationLists].compactMap(\.self),
-                        ignoresExpiry: trust.ignoresExpiry))
+                        ignoresExpiry: trust.ignoresExpiry, advertisesNames: trust.advertisesNames))
             }
         self.init(
             policy: settings.policy,
@@ -177,10 +215,12 @@ extension ServerSettings {
 }
 
 extension ClientSettings {
-    init(_ route: TLSTargetRoute, usesKernelTLS: Bool) {
-        let settings = route.settings
+    init(
+        _ settings: TLSTargetSettings, policy: SecurityPolicy = SecurityPolicy.default.towardsTargets,
+        usesKernelTLS: Bool
+    ) {
         self.init(
-            policy: route.policy, serverName: settings.serverName,
+            policy: policy, serverName: settings.serverName,
             trust: settings.caFile.map { TrustStore(authorities: $0) },
             certificate: settings.certificate.map {
                 CertificateFiles(certificate: $0.certificate, privateKey: $0.privateKey)

@@ -22,6 +22,8 @@ struct UpgradeOffer: Codable, Sendable {
     /// Whether the file of a Unix admin socket is removed by the last process that serves it.
     var ownsAdminFile: Bool
     var registry: HandedOverRegistry
+    /// Those that seal session tickets, so that clients resume across the upgrade; nil when a file has them.
+    var ticketKeys: Data?
 }
 
 struct UpgradeReadiness: Codable, Sendable {

@@ -21,6 +21,7 @@ final class Upgrader: Sendable {
     private static let switchSeconds = 30
 
     private let workers: Workers
+    private let contexts: TLSContexts
     private let registry: Registry
     private let admin: AdminListeningSocket
     private let adminAddress: AdminAddress
@@ -33,10 +34,11 @@ final class Upgrader: Sendable {
     private let onHandedOver = Mutex<(@Sendable () async -> Void)?>(nil)
 
     init(
-        workers: Workers, registry: Registry, admin: AdminListeningSocket, adminAddress: AdminAddress,
-        ownsAdminFile: Bool, program: String, logger: Logger
+        workers: Workers, contexts: TLSContexts, registry: Registry, admin: AdminListeningSocket,
+        adminAddress: AdminAddress, ownsAdminFile: Bool, program: String, logger: Logger
     ) {
         self.workers = workers
+        self.contexts = contexts
         self.registry = registry
         self.admin = admin
         self.adminAddress = adminAddress
@@ -151,7 +153,8 @@ final class Upgrader: Sendable {
     ) async throws -> String {
         let offer = UpgradeOffer(
             processId: getpid(), version: WeirVersion.current, admin: adminAddress.description,
-            ownsAdminFile: ownsAdminFile, registry: past)
+            ownsAdminFile: ownsAdminFile, registry: past,
+            ticketKeys: contexts.ticketKeyRecords.map { Data($0) })
         let descriptors = [Descriptor(rawValue: admin.descriptor)] + shares.map(\.socket)
         return try await onOwnThread {
             let reply: HandoverMessage

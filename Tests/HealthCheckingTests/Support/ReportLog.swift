@@ -70,6 +70,9 @@ final class ProberUnderTest: Sendable {
     }
 }
 
-func target(_ number: UInt32, _ endpoint: Endpoint, _ check: HealthCheck) -> ProbeTarget {
-    ProbeTarget(number: TargetNumber(number), endpoint: endpoint, check: check)
+func target(
+    _ number: UInt32, _ endpoint: Endpoint, _ check: HealthCheck, sendsProxyHeader: Bool = false
+) -> ProbeTarget {
+    ProbeTarget(
+        number: TargetNumber(number), endpoint: endpoint, check: check, sendsProxyHeader: sendsProxyHeader)
 }

@@ -10,6 +10,7 @@ final class ScriptedServer: Sendable {
     enum Step: Sendable {
         /// Reads until the end of the request's header.
         case readRequest
+        case readBytes(Int)
         case send(String)
         /// One byte per segment.
         case sendBytewise(String)
@@ -24,6 +25,9 @@ final class ScriptedServer: Sendable {
     let script: Observed<[Step]>
     /// Headers of the requests read.
     let requests = Observed<[String]>([])
+    /// The same as bytes, and what else was read.
+    let received = Observed<[[UInt8]]>([])
+    let acceptedCount = Observed(0)
     /// How many connections have ended.
     let endedCount = Observed(0)
 
@@ -31,13 +35,14 @@ final class ScriptedServer: Sendable {
         script = Observed(steps)
         (socket, endpoint) = try bindToLoopback(SOCK_STREAM)
         listen(socket, backlog)
-        Thread.detachNewThread { [socket, script, requests, endedCount] in
+        Thread.detachNewThread { [socket, script, requests, received, acceptedCount, endedCount] in
             while true {
                 let connection = accept(socket, nil, nil)
                 guard connection >= 0 else { break }
+                acceptedCount.change { $0 += 1 }
                 let steps = script.current
                 Thread.detachNewThread {
-                    for step in steps { Self.play(step, on: connection, requests) }
+                    for step in steps { Self.play(step, on: connection, requests, received) }
                     close(connection)
                     endedCount.change { $0 += 1 }
                 }
@@ -51,7 +56,9 @@ final class ScriptedServer: Sendable {
         shutdown(socket, Int32(SHUT_RDWR))
     }
 
-    private static func play(_ step: Step, on connection: Int32, _ requests: Observed<[String]>) {
+    private static func play(
+        _ step: Step, on connection: Int32, _ requests: Observed<[String]>, _ received: Observed<[[UInt8]]>
+    ) {
         switch step {
         case .readRequest:
             var request: [UInt8] = []
@@ -60,6 +67,12 @@ final class ScriptedServer: Sendable {
                 request.append(byte)
             }
             requests.change { $0.append(String(decoding: request, as: UTF8.self)) }
+            received.change { [request] in $0.append(request) }
+        case .readBytes(let count):
+            var bytes: [UInt8] = []
+            var byte: UInt8 = 0
+            while bytes.count < count, recv(connection, &byte, 1, 0) == 1 { bytes.append(byte) }
+            received.change { [bytes] in $0.append(bytes) }
         case .send(let text):
             let bytes = Array(text.utf8)
             _ = Glibc.send(connection, bytes, bytes.count, Int32(MSG_NOSIGNAL))
@@ -157,7 +170,7 @@ struct SocketError: Error {
     let code = errno
 }
 
-private func bindToLoopback(_ type: __socket_type) throws -> (Int32, Endpoint) {
+func bindToLoopback(_ type: __socket_type) throws -> (Int32, Endpoint) {
     let socket = Glibc.socket(AF_INET, Int32(type.rawValue | SOCK_CLOEXEC.rawValue), 0)
     guard socket >= 0 else { throw SocketError(call: "socket") }
     var storage = sockaddr_storage()

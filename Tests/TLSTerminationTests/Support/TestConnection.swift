@@ -5,6 +5,7 @@ import CLinux
 import COpenSSL
 import Foundation
 import LinuxIO
+import TestCertificates
 import Testing
 
 @testable import TLSTermination

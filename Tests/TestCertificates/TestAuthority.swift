@@ -1,13 +1,11 @@
 // Certificates for tests, made once with the `openssl` command in a directory that goes with the process.
 
 import Foundation
-import Testing
-
-@testable import TLSTermination
+import TLSTermination
 
 /// Authorities, certificates, keys, revocation lists and OCSP responses by name.
-final class TestAuthority: Sendable {
-    static let shared = TestAuthority()
+package final class TestAuthority: Sendable {
+    package static let shared = TestAuthority()
 
     private let directory: URL
 
@@ -21,28 +19,30 @@ final class TestAuthority: Sendable {
             try makeClientCertificates()
             try makeStaples()
         } catch {
-            Issue.record("cannot make test certificates: \(error)")
+            preconditionFailure("cannot make test certificates: \(error)")
         }
     }
 
-    func path(_ name: String) -> String { directory.appending(path: name).path() }
+    package func path(_ name: String) -> String { directory.appending(path: name).path() }
 
-    func files(_ name: String, staple: String? = nil) -> CertificateFiles {
+    package func files(_ name: String, staple: String? = nil) -> CertificateFiles {
         CertificateFiles(
             certificate: path("\(name).crt"), privateKey: path("\(name).key"), staple: staple.map(path))
     }
 
     /// A file of its own for one test, closed to others unless told.
-    func write(_ name: String, _ bytes: [UInt8], mode: Int = 0o600) throws -> String {
+    package func write(_ name: String, _ bytes: [UInt8], mode: Int = 0o600) throws -> String {
         let file = path("\(UUID().uuidString)-\(name)")
         try Data(bytes).write(to: URL(filePath: file))
         try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: file)
         return file
     }
 
-    func read(_ name: String) throws -> [UInt8] { try Array(Data(contentsOf: URL(filePath: path(name)))) }
+    package func read(_ name: String) throws -> [UInt8] {
+        try Array(Data(contentsOf: URL(filePath: path(name))))
+    }
 
-    func openssl(_ arguments: String...) throws { try openssl(arguments) }
+    package func openssl(_ arguments: String...) throws { try openssl(arguments) }
 
     // MARK: - What there is
 
@@ -119,7 +119,7 @@ final class TestAuthority: Sendable {
 
     // MARK: - Making it
 
-    enum Kind { case rsa, weakRSA, ecdsa, ed25519 }
+    private enum Kind { case rsa, weakRSA, ecdsa, ed25519 }
 
     private func key(_ name: String, _ kind: Kind) throws {
         let arguments =
