@@ -109,10 +109,11 @@ public struct Transfer: BitwiseCopyable, Sendable, Equatable {
     }
 
     /// After `.receive` of decrypted bytes moved `count`. However few, more may wait in the session: only the
-    /// session's own word ends the reading.
-    public mutating func didReceiveDecrypted(_ count: Int) {
+    /// session's own word (`isDrained`) ends the reading.
+    public mutating func didReceiveDecrypted(_ count: Int, isDrained: Bool) {
         assert(method == .copy && !canSplice && heldByteCount == 0 && count > 0)
         heldByteCount = UInt32(truncatingIfNeeded: count)
+        if isDrained { isSourceReadable = false }
     }
 
     /// After `.spliceIn` moved `count`. A short splice does not prove the socket empty: only EAGAIN does.

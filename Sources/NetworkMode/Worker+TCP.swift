@@ -341,7 +341,7 @@ extension Worker {
         let receiveByteCountMax =
             flows[slot].phase != .established
             ? Limits.earlyByteCountMax
-            : hasSecureSink && !hasSecureSource ? Limits.encryptedByteCountMax : Limits.copyByteCountMax
+            : hasSecureSink || hasSecureSource ? Limits.encryptedByteCountMax : Limits.copyByteCountMax
         var scratchOffset = 0
         var ending: FlowEnding?
         var stepCount = 0
@@ -355,13 +355,14 @@ extension Worker {
             stepCount += 1
             switch step {
             case .receive where hasSecureSource:
-                switch decrypt(slot, isUp: isUp, byteCountMax: receiveByteCountMax) {
+                let (outcome, isDrained) = decrypt(slot, isUp: isUp, byteCountMax: receiveByteCountMax)
+                switch outcome {
                 case .moved(0):
                     // Records without data came, and more may wait: let other flows have their turn.
                     queue(slot)
                     break steps
                 case .moved(let count):
-                    lane.transfer.didReceiveDecrypted(count)
+                    lane.transfer.didReceiveDecrypted(count, isDrained: isDrained)
                     scratchOffset = 0
                 case .wantRead, .wantWrite: lane.transfer.sourceWouldBlock()
                 case .endOfStream: lane.transfer.sourceDidEnd()

@@ -59,11 +59,22 @@ extension Worker {
 
     // MARK: - Bytes
 
-    /// One read of the source's session into scratch memory.
-    mutating func decrypt(_ slot: Int, isUp: Bool, byteCountMax: Int) -> TLSTransfer {
-        isUp
-            ? flows[slot].clientSession.read(into: scratch, byteCountMax: byteCountMax)
-            : flows[slot].targetSession.read(into: scratch, byteCountMax: byteCountMax)
+    /// Reads the source's session into scratch memory, record after record, so that they leave together.
+    ///
+    /// With bytes it also says whether the session has no more; whatever else ended the reading is met again.
+    mutating func decrypt(
+        _ slot: Int, isUp: Bool, byteCountMax: Int
+    ) -> (outcome: TLSTransfer, isDrained: Bool) {
+        var session = isUp ? flows[slot].clientSession : flows[slot].targetSession
+        var byteCount = 0
+        var last = TLSTransfer.moved(0)
+        reading: while byteCount < byteCountMax {
+            last = session.read(into: scratch, at: byteCount, byteCountMax: byteCountMax - byteCount)
+            guard case .moved(let count) = last, count > 0 else { break reading }
+            byteCount += count
+        }
+        if isUp { flows[slot].clientSession = session } else { flows[slot].targetSession = session }
+        return byteCount > 0 ? (.moved(byteCount), last == .wantRead) : (last, false)
     }
 
     /// Sends held bytes through the sink's session, from wherever they are.

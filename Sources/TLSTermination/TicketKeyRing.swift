@@ -176,7 +176,9 @@ func sealOrOpenTicket(
     }
     guard let (key, isNewest) = unsafe ring.key(named: name) else { return 0 }
     guard unsafe prepare(key, vector, cipher, mac, isSealing: false) else { return -1 }
-    return isNewest ? 1 : 2
+    // Clients of TLS 1.3 use each ticket once (RFC 8446, appendix C.4) and so need another with each resumption.
+    let wantsAnother = unsafe SSL_version(session) == TLS1_3_VERSION
+    return isNewest && !wantsAnother ? 1 : 2
 }
 
 private func prepare(
