@@ -19,7 +19,8 @@ import Testing
         ],
         "AdminModel": ["Foundation"],
         "ControlPlane": [
-            "AdminModel", "Balancing", "Foundation", "GRDB", "Logging", "Metrics", "ServiceLifecycle",
+            "AdminModel", "Balancing", "Foundation", "GRDB", "GRDBSQLite", "Logging", "Metrics",
+            "ServiceLifecycle",
             "Synchronization", "Yams",
         ],
         "AdminServer": [

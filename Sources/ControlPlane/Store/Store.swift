@@ -61,25 +61,6 @@ package final class Store: Sendable {
         }
     }
 
-    /// What a store holds; nil when there is none, or another process has it, or it cannot be read.
-    ///
-    /// For the time before privileges are given up: reads on the calling thread, and makes no other. Opening the store
-    /// later explains what is wrong with it.
-    package static func peek(_ location: ApplianceSettings.StateLocation) -> StoredState? {
-        guard case .file(let path) = location, FileManager.default.fileExists(atPath: path) else {
-            return nil
-        }
-        var configuration = GRDB.Configuration()
-        // Not read-only: SQLite opens a store in WAL mode only where it may make the log's file.
-        configuration.busyMode = .immediateError
-        configuration.prepareDatabase { database in
-            try database.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
-        }
-        guard let database = try? DatabaseQueue(path: path, configuration: configuration) else { return nil }
-        defer { try? database.close() }
-        return try? database.read(Self.readState)
-    }
-
     /// Lets another process have the file until `reopen`; meanwhile every call fails. Memory stays.
     package func release() throws(StoreError) {
         if case .file = location { try close() }

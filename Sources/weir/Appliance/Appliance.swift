@@ -61,7 +61,7 @@ struct Appliance: Sendable {
         let logs = configuration.loadBalancers.compactMap(\.attributes.accessLogPath)
         let preservesClientIP =
             configuration.targetGroups.contains { $0.group.attributes.preservesClientIP }
-            || Store.peek(settings.state)?.preservesClientIP ?? false
+            || Store.preservesClientIP(in: settings.state)
             || predecessor?.offer.registry.preservesClientIP ?? false
         let hasNetAdmin = try Self.reducePrivileges(
             settings, admin: admin, accessLogs: logs, keepsNetAdmin: preservesClientIP)

@@ -9,6 +9,7 @@ live in any of them. Weir starts behind `net.weir.prefix`; its admin socket is a
 """
 
 import contextlib
+import ipaddress
 import ctypes
 import os
 import re
@@ -123,7 +124,8 @@ class Network:
     @staticmethod
     def address(number, host=2, family=4):
         """Of target `number` (from 1), or of the client (0); with `host=1` Weir's own on that link."""
-        return f"10.77.{number}.{host}" if family == 4 else f"fd77:{number}::{host}"
+        # As the kernel writes it: link 0 has "fd77::1".
+        return f"10.77.{number}.{host}" if family == 4 else str(ipaddress.ip_address(f"fd77:{number}::{host}"))
 
     def delete(self):
         for namespace in reversed(self._namespaces):
