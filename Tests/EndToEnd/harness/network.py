@@ -9,8 +9,8 @@ live in any of them. Weir starts behind `net.weir.prefix`; its admin socket is a
 """
 
 import contextlib
-import ipaddress
 import ctypes
+import ipaddress
 import os
 import re
 import subprocess
