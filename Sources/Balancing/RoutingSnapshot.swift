@@ -178,6 +178,12 @@ public struct Selection: Sendable, Equatable {
 }
 
 extension RoutingSnapshot {
+    /// The route of a listener; nil when its number is not in use.
+    public func route(of listener: ListenerNumber) -> ListenerRoute? {
+        let number = Int(listener.rawValue)
+        return number < listeners.count ? listeners[number] : nil
+    }
+
     /// Chooses the target of a new flow: first the group by weight, then the target by the group's table.
     ///
     /// A group whose every eligible target was tried, or that has none, yields nil. Constant time but for
@@ -188,8 +194,7 @@ extension RoutingSnapshot {
         listener: ListenerNumber, rule: Int? = nil, key: FlowKey,
         excluding tried: TriedTargets = TriedTargets()
     ) -> Selection? {
-        guard Int(listener.rawValue) < listeners.count, let route = listeners[Int(listener.rawValue)],
-            let groupIndex = chooseGroup(of: route, rule: rule, key: key)
+        guard let route = route(of: listener), let groupIndex = chooseGroup(of: route, rule: rule, key: key)
         else { return nil }
         let group = groups[groupIndex]
         guard !group.targets.isEmpty else { return nil }

@@ -50,9 +50,7 @@ public struct Transfer: BitwiseCopyable, Sendable, Equatable {
     /// Bytes that the sink has taken.
     public private(set) var byteCount: UInt64 = 0
 
-    public init(canSplice: Bool = true) {
-        self.canSplice = canSplice
-    }
+    public init() {}
 
     /// From here on the bytes have to be seen. Before the first is sent only: the method stays copying.
     public mutating func neverSplice() {

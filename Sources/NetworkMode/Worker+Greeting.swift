@@ -10,16 +10,14 @@ import TLSTermination
 
 extension Worker {
     /// What the listener wants to hear from this client first; empty sends the flow on at once.
-    func greeting(of flow: TCPFlow) -> Greeting {
-        let number = Int(flow.listener.rawValue)
-        guard number < snapshot.listeners.count, let route = snapshot.listeners[number] else { return [] }
+    func greeting(
+        of client: Endpoint, through listener: ListenerNumber, _ route: ListenerRoute
+    ) -> Greeting {
         var greeting: Greeting = []
-        if let proxyProtocol = route.proxyProtocol,
-            proxyProtocol.expectsHeader(from: flow.key.client.address)
-        {
+        if let proxyProtocol = route.proxyProtocol, proxyProtocol.expectsHeader(from: client.address) {
             greeting.insert(.proxyHeader)
         }
-        if tls.serverContext(of: flow.listener) != nil {
+        if tls.serverContext(of: listener) != nil {
             greeting.insert(.handshake)
         } else if !route.rules.isEmpty {
             greeting.insert(.clientHello)
@@ -33,9 +31,7 @@ extension Worker {
         guard greetingCount < settings.handshakeCountMax else {
             flows[slot].phase = .free
             flowSlots.free(slot)
-            flow.client.closeWithReset()
-            counters.add(1, .shedHandshakes)
-            counters.add(1, .rejectedFlows, listener: flow.listener)
+            shed(flow.client, .shedHandshakes, listener: flow.listener)
             return
         }
         flows[slot].phase = .greeting
@@ -102,8 +98,7 @@ extension Worker {
             countNew(slot)
             return
         }
-        counters.add(1, isGone ? .newTCPFlows : .rejectedFlows, listener: flows[slot].listener)
-        if isGone { counters.add(1, .clientResets, listener: flows[slot].listener) }
+        countUnadmitted(by: flows[slot].listener, isGone: isGone)
         end(slot, .balancerReset, at: now)
     }
 
@@ -149,10 +144,7 @@ extension Worker {
     }
 
     private func isAccepted(_ header: ProxyHeader, by listener: ListenerNumber) -> Bool {
-        let number = Int(listener.rawValue)
-        guard number < snapshot.listeners.count,
-            let accepts = snapshot.listeners[number]?.proxyProtocol?.accepts
-        else { return false }
+        guard let accepts = snapshot.route(of: listener)?.proxyProtocol?.accepts else { return false }
         return accepts.contains(header.version == .v1 ? .v1 : .v2)
     }
 
@@ -166,8 +158,7 @@ extension Worker {
         case .notTLS, .oversized, .invalid:
             return .done
         case .hello(let hello):
-            let number = Int(flows[slot].listener.rawValue)
-            if number < snapshot.listeners.count, let rule = snapshot.listeners[number]?.rule(for: hello) {
+            if let rule = snapshot.route(of: flows[slot].listener)?.rule(for: hello) {
                 flows[slot].rulePlusOne = UInt16(clamping: rule + 1)
             }
             return .done
@@ -190,8 +181,7 @@ extension Worker {
                 let session = tls.serverContext(of: flows[slot].listener)?.makeSession(on: flows[slot].client)
             else { return .failed }
             flows[slot].clientSession = session
-            flows[slot].up.transfer.neverSplice()
-            flows[slot].down.transfer.neverSplice()
+            flows[slot].neverSplice()
         }
         guard flows[slot].accessLog == 0 else { return shakeHandsNoting(slot, at: now) }
         return switch flows[slot].clientSession.handshake() {

@@ -74,15 +74,13 @@ extension Worker {
             listener.isWildcard
             ? client.localEndpoint() ?? listener.binding.endpoint : listener.binding.endpoint
         let generation = (flows[slot].generation &+ 1) & Token.generationMask
-        let idleTimeout =
-            Int(number.rawValue) < snapshot.listeners.count
-            ? snapshot.listeners[Int(number.rawValue)]?.tcpIdleTimeoutSeconds : nil
+        let route = snapshot.route(of: number)
         flows[slot] = TCPFlow(
             phase: .connecting, generation: generation, client: client,
             key: FlowKey(client: clientEndpoint, local: local, transport: .tcp), listener: number,
-            targetNumber: TargetNumber(0), idleTimeoutSeconds: UInt32(clamping: idleTimeout ?? 350),
+            targetNumber: TargetNumber(0), idleTimeoutSeconds: UInt32(clamping: route?.tcpIdleTimeoutSeconds ?? 350),
             startedAt: now, lastActivityAt: now)
-        let greeting = greeting(of: flows[slot])
+        let greeting = route.map { self.greeting(of: clientEndpoint, through: number, $0) } ?? []
         if !greeting.isEmpty {
             greet(slot, greeting, at: now)
             return
@@ -96,8 +94,7 @@ extension Worker {
             flows[slot].phase = .free
             flowSlots.free(slot)
             client.closeWithReset()
-            counters.add(1, isGone ? .newTCPFlows : .rejectedFlows, listener: number)
-            if isGone { counters.add(1, .clientResets, listener: number) }
+            countUnadmitted(by: number, isGone: isGone)
             return
         }
         countNew(slot)
@@ -109,6 +106,12 @@ extension Worker {
         counters.add(1, .activeTCPFlows, listener: flows[slot].listener)
     }
 
+    /// Counts a connection that reached no target: its client was gone already, or there was none to be had.
+    func countUnadmitted(by listener: ListenerNumber, isGone: Bool) {
+        counters.add(1, isGone ? .newTCPFlows : .rejectedFlows, listener: listener)
+        if isGone { counters.add(1, .clientResets, listener: listener) }
+    }
+
     /// Registers the client's socket for its life. Without memory for that in the kernel the flow ends here.
     mutating func watchClient(_ slot: Int, at now: Instant) {
         census.change(.tcp, by: 1, worker: index)
@@ -118,7 +121,7 @@ extension Worker {
         end(slot, .balancerReset, at: now)
     }
 
-    private func shed(_ client: Descriptor, _ reason: WorkerCounter, listener: ListenerNumber) {
+    func shed(_ client: Descriptor, _ reason: WorkerCounter, listener: ListenerNumber) {
         counters.add(1, reason)
         counters.add(1, .rejectedFlows, listener: listener)
         client.closeWithReset()
@@ -195,8 +198,7 @@ extension Worker {
                         return false
                     }
                     flows[slot].targetSession = session
-                    flows[slot].up.transfer.neverSplice()
-                    flows[slot].down.transfer.neverSplice()
+                    flows[slot].neverSplice()
                 }
                 flows[slot].sendsProxyHeader = group.sendsProxyProtocol
                 flows[slot].target = target

@@ -98,6 +98,11 @@ extension Worker {
 }
 
 extension TCPFlow {
+    mutating func neverSplice() {
+        up.transfer.neverSplice()
+        down.transfer.neverSplice()
+    }
+
     mutating func noteSecureClient() {
         up.transfer.sourceBecameReadable()
         down.transfer.sinkBecameWritable()

@@ -154,9 +154,6 @@ package struct TLSSession: BitwiseCopyable {
         return unsafe step(after: result, handle)
     }
 
-    /// Whether decrypted or undecrypted bytes wait in the session, for which the socket reports nothing.
-    package var hasPending: Bool { unsafe handle.map { unsafe SSL_has_pending($0) == 1 } ?? false }
-
     // MARK: Failures
 
     private func step(after result: Int32, _ handle: OpaquePointer) -> TLSStep {

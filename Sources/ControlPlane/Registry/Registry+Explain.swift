@@ -61,8 +61,7 @@ extension Registry {
         into answer: inout ExplainResponse
     ) {
         let snapshot = published.snapshot
-        guard Int(number.rawValue) < snapshot.listeners.count,
-            let route = snapshot.listeners[Int(number.rawValue)],
+        guard let route = snapshot.route(of: number),
             let groupIndex = snapshot.chooseGroup(of: route, key: key)
         else {
             answer.steps.append(
