@@ -15,7 +15,7 @@ import pytest
 
 from harness.clients import connect
 from harness.servers import TCPServer, receive_all, receive_exactly
-from harness.tls import Authority, secure
+from harness.tls import Authority, UncountedServer, secure
 from harness.waiting import eventually
 from harness.weir import configuration, group, listener
 
@@ -71,40 +71,6 @@ def edge(make_weir, port, site):
         return weir, entrance
 
     return make
-
-
-class UncountedServer:
-    """A target whose bytes are not those that Weir counts: TLS records, or headers of Weir's own."""
-
-    def __init__(self, handler, context=None):
-        self.notes = []
-        self._handler, self._context = handler, context
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.target = "127.0.0.1:{}".format(self._listener.getsockname()[1])
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
-
-    def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                connection.settimeout(20)
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection):
-        # Probes and clients that give up end it early.
-        with contextlib.suppress(OSError), connection:
-            if self._context:
-                with self._context.wrap_socket(connection, server_side=True) as secured:
-                    self._handler(secured, self)
-            else:
-                self._handler(connection, self)
-
-    def stop(self):
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(5)
 
 
 @contextlib.contextmanager

@@ -1,17 +1,14 @@
 """Health checks over TLS and HTTPS: what is wrong with a target's certificate or handshake shows as the reason."""
 
-import contextlib
 import shutil
-import socket
 import ssl
-import threading
 
 import pytest
 
 from harness.servers import http_server, receive_exactly
+from harness.tls import Authority, UncountedServer
 from harness.waiting import eventually
 from harness.weir import FAST_CHECK, configuration, group, listener
-from test_tls import Authority, UncountedServer
 
 TLS_CHECK = {**FAST_CHECK, "protocol": "TLS"}
 HTTPS_CHECK = {**FAST_CHECK, "protocol": "HTTPS", "path": "/healthz"}
@@ -23,25 +20,14 @@ def say_nothing(connection, server):
     """The end is read for every handler."""
 
 
-class TLSTarget:
+class TLSTarget(UncountedServer):
     """Ends TLS with Python's ssl, and keeps what came before it, why handshakes failed and how connections ended."""
 
     def __init__(self, context, handler=say_nothing, header_byte_count=0):
-        self.notes, self.headers, self.names, self.refusals, self.ends = [], [], [], [], []
-        self._context, self._handler, self._header_byte_count = context, handler, header_byte_count
+        self.headers, self.names, self.refusals, self.ends = [], [], [], []
+        self._header_byte_count = header_byte_count
         context.sni_callback = lambda connection, name, context: self.names.append(name)
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port = self._listener.getsockname()[1]
-        self.target = f"127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
-
-    def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                connection.settimeout(20)
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+        super().__init__(handler, context)
 
     def _serve(self, connection):
         with connection:
@@ -59,12 +45,6 @@ class TLSTarget:
                     self.ends.append("close_notify")
                 except OSError as error:
                     self.ends.append(str(error))
-
-    def stop(self):
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(5)
 
 
 @pytest.fixture(scope="module")

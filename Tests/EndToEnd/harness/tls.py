@@ -1,9 +1,11 @@
-"""An authority of the tests, and clients that speak TLS."""
+"""An authority of the tests, and clients and servers that speak TLS."""
 
+import contextlib
 import os
 import socket
 import ssl
 import subprocess
+import threading
 
 
 def openssl(*arguments, input=None):
@@ -55,3 +57,38 @@ def secure(context, port, name="site.test", timeout=20, **more):
     except BaseException:
         raw.close()
         raise
+
+
+class UncountedServer:
+    """A target whose bytes are not those that Weir counts: TLS records, or headers of Weir's own."""
+
+    def __init__(self, handler, context=None):
+        self.notes = []
+        self._handler, self._context = handler, context
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port = self._listener.getsockname()[1]
+        self.target = f"127.0.0.1:{self.port}"
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                connection.settimeout(20)
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        # Probes and clients that give up end it early.
+        with contextlib.suppress(OSError), connection:
+            if self._context:
+                with self._context.wrap_socket(connection, server_side=True) as secured:
+                    self._handler(secured, self)
+            else:
+                self._handler(connection, self)
+
+    def stop(self):
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(5)
