@@ -405,8 +405,6 @@ struct Appliance: Sendable {
             let text = try FileText.read(path)
             do throws(ControlError) {
                 let response = try await registry.reload(text, fileName: path)
-                // Files behind unchanged settings may be new.
-                _ = try await registry.reloadCertificates()
                 for warning in response.warnings { logger.warning("\(warning)") }
                 logger.info("configuration applied", metadata: ["changes": "\(response.changes.count)"])
             } catch {
