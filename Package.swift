@@ -126,7 +126,7 @@ let package = Package(
         .target(name: "CAllocationCount", path: "Tests/CAllocationCount"),
         // Certificates by the `openssl` command, for every test that speaks TLS.
         .target(
-            name: "TestCertificates", dependencies: ["TLSTermination"], path: "Tests/TestCertificates",
+            name: "TestCertificates", dependencies: ["Balancing"], path: "Tests/TestCertificates",
             swiftSettings: tests),
         .testTarget(
             name: "BalancingTests", dependencies: ["Balancing", "CAllocationCount", "HTTPCore"],

@@ -4,13 +4,13 @@
 // appliance, by TLSTermination) keys them by these values, so that a worker that has a snapshot knows which
 // context it needs without any number being agreed upon.
 
-/// The files of one certificate of a TLS listener.
-public struct ListenerCertificate: Hashable, Sendable {
+/// The files of one certificate, of a TLS listener or by which Weir shows itself to targets.
+public struct CertificateFiles: Hashable, Sendable {
     /// PEM: the certificate, then its chain, issuer after issued.
     public var certificate: String
     /// PEM, not encrypted, closed to group and others.
     public var privateKey: String
-    /// A DER response of the issuer's OCSP responder, to be stapled.
+    /// A DER response of the issuer's OCSP responder, to be stapled; listeners alone have one.
     public var ocspResponse: String?
 
     public init(certificate: String, privateKey: String, ocspResponse: String? = nil) {
@@ -64,12 +64,12 @@ public enum MutualAuthentication: Hashable, Sendable {
 public struct TLSListenerSettings: Hashable, Sendable {
     public var policy: SecurityPolicy
     /// 1–25; the first is the default. RSA and ECDSA certificates of the same names may stand side by side.
-    public var certificates: [ListenerCertificate]
+    public var certificates: [CertificateFiles]
     public var alpn: ALPNPolicy
     public var mutualAuthentication: MutualAuthentication
 
     public init(
-        policy: SecurityPolicy = .default, certificates: [ListenerCertificate], alpn: ALPNPolicy = .none,
+        policy: SecurityPolicy = .default, certificates: [CertificateFiles], alpn: ALPNPolicy = .none,
         mutualAuthentication: MutualAuthentication = .off
     ) {
         self.policy = policy
@@ -90,19 +90,6 @@ public struct TLSListenerSettings: Hashable, Sendable {
     }
 }
 
-/// The certificate by which Weir shows itself to targets.
-public struct ClientCertificate: Hashable, Sendable {
-    /// PEM: the certificate, then its chain.
-    public var certificate: String
-    /// PEM, not encrypted, closed to group and others.
-    public var privateKey: String
-
-    public init(certificate: String, privateKey: String) {
-        self.certificate = certificate
-        self.privateKey = privateKey
-    }
-}
-
 /// How Weir speaks TLS to the targets of a group, or to what a health check probes.
 public struct TLSTargetSettings: Hashable, Sendable {
     /// Sent as SNI and, when verifying, expected in the certificate; an address is only expected.
@@ -110,9 +97,9 @@ public struct TLSTargetSettings: Hashable, Sendable {
     /// PEM, any number of CA certificates; nil takes certificates as they come, as ELBv2 does.
     public var caFile: String?
     /// Shown to targets that ask for one.
-    public var certificate: ClientCertificate?
+    public var certificate: CertificateFiles?
 
-    public init(serverName: String? = nil, caFile: String? = nil, certificate: ClientCertificate? = nil) {
+    public init(serverName: String? = nil, caFile: String? = nil, certificate: CertificateFiles? = nil) {
         self.serverName = serverName
         self.caFile = caFile
         self.certificate = certificate

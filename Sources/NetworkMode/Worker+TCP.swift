@@ -78,7 +78,8 @@ extension Worker {
         flows[slot] = TCPFlow(
             phase: .connecting, generation: generation, client: client,
             key: FlowKey(client: clientEndpoint, local: local, transport: .tcp), listener: number,
-            targetNumber: TargetNumber(0), idleTimeoutSeconds: UInt32(clamping: route?.tcpIdleTimeoutSeconds ?? 350),
+            targetNumber: TargetNumber(0),
+            idleTimeoutSeconds: UInt32(clamping: route?.tcpIdleTimeoutSeconds ?? 350),
             startedAt: now, lastActivityAt: now)
         let greeting = route.map { self.greeting(of: clientEndpoint, through: number, $0) } ?? []
         if !greeting.isEmpty {

@@ -5,22 +5,6 @@ import COpenSSL
 import Glibc
 import LinuxIO
 
-/// The files of one certificate of a listener.
-package struct CertificateFiles: Hashable, Sendable {
-    /// PEM: the certificate, then its chain, issuer after issued.
-    package let certificate: String
-    /// PEM, not encrypted, closed to group and others.
-    package let privateKey: String
-    /// A DER response of the issuer's OCSP responder, to be stapled.
-    package let staple: String?
-
-    package init(certificate: String, privateKey: String, staple: String? = nil) {
-        self.certificate = certificate
-        self.privateKey = privateKey
-        self.staple = staple
-    }
-}
-
 /// What people want to know of a certificate.
 package struct CertificateDescription: Hashable, Sendable {
     package let file: String
@@ -76,7 +60,7 @@ final class Certificate {
             }
             description = unsafe try describe(leaf, key, file: files.certificate)
             staple =
-                try files.staple.map { (file) throws(TLSConfigurationError) in
+                try files.ocspResponse.map { (file) throws(TLSConfigurationError) in
                     unsafe try readStaple(file, for: leaf, issuer: weir_certificates_at(chain, 0))
                 } ?? []
             unsafe CertificateRegister.enter(description, on: leaf)

@@ -29,7 +29,7 @@ import Testing
 
     private func settings(_ certificate: String) -> TLSListenerSettings {
         TLSListenerSettings(certificates: [
-            ListenerCertificate(certificate: certificate, privateKey: "/a.key")
+            CertificateFiles(certificate: certificate, privateKey: "/a.key")
         ])
     }
 

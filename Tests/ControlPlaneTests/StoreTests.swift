@@ -89,7 +89,7 @@ import Testing
 
     @Test func `TLS, PROXY protocol and rules are kept`() async throws {
         var state = Self.everything
-        let client = ClientCertificate(certificate: "/c.crt", privateKey: "/c.key")
+        let client = CertificateFiles(certificate: "/c.crt", privateKey: "/c.key")
         let target = TLSTargetSettings(serverName: "a.example.com", caFile: "/ca.pem", certificate: client)
         state.groups[0].group.protocol = .tls
         state.groups[0].group.tls = target
@@ -97,7 +97,7 @@ import Testing
         state.groups[0].group.healthCheck.tls = TLSTargetSettings(serverName: "b.example.com")
         let tls = TLSListenerSettings(
             policy: try #require(SecurityPolicy.named("ELBSecurityPolicy-TLS13-1-3-2021-06")),
-            certificates: [ListenerCertificate(certificate: "/a", privateKey: "/b", ocspResponse: "/c")],
+            certificates: [CertificateFiles(certificate: "/a", privateKey: "/b", ocspResponse: "/c")],
             alpn: .http2Optional,
             mutualAuthentication: .verify(
                 ClientTrust(

@@ -20,9 +20,7 @@ import Testing
     }
 
     private static func showing(_ name: String) -> TLSTargetSettings {
-        let files = TestAuthority.shared.files(name)
-        return TLSTargetSettings(
-            certificate: ClientCertificate(certificate: files.certificate, privateKey: files.privateKey))
+        TLSTargetSettings(certificate: TestAuthority.shared.files(name))
     }
 
     private static let answer = SecureServer.Step.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK")
@@ -255,13 +253,7 @@ import Testing
     private func makeContexts(_ checks: [HealthCheck]) throws -> ProbeContexts {
         var contexts = ProbeContexts()
         for settings in checks.compactMap(\.tls) {
-            contexts[settings] = try ClientContext(
-                ClientSettings(
-                    serverName: settings.serverName,
-                    trust: settings.caFile.map { TrustStore(authorities: $0) },
-                    certificate: settings.certificate.map {
-                        CertificateFiles(certificate: $0.certificate, privateKey: $0.privateKey)
-                    }))
+            contexts[settings] = try ClientContext(ClientSettings(settings))
         }
         return contexts
     }

@@ -24,7 +24,8 @@ import Testing
         _ location: SourceLocation = #_sourceLocation
     ) {
         do {
-            _ = try load(CertificateFiles(certificate: certificate, privateKey: privateKey, staple: staple))
+            _ = try load(
+                CertificateFiles(certificate: certificate, privateKey: privateKey, ocspResponse: staple))
             Issue.record("loaded", sourceLocation: location)
         } catch {
             let text = "\(error)"
@@ -188,7 +189,7 @@ import Testing
         for row in rows {
             let files = CertificateFiles(
                 certificate: authority.path("\(row.certificate).crt"),
-                privateKey: authority.path("\(row.certificate).key"), staple: row.staple)
+                privateKey: authority.path("\(row.certificate).key"), ocspResponse: row.staple)
             do {
                 _ = try serve([files])
                 Issue.record("\(row) loaded")

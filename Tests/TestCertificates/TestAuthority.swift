@@ -1,7 +1,7 @@
 // Certificates for tests, made once with the `openssl` command in a directory that goes with the process.
 
+import Balancing
 import Foundation
-import TLSTermination
 
 /// Authorities, certificates, keys, revocation lists and OCSP responses by name.
 package final class TestAuthority: Sendable {
@@ -27,7 +27,7 @@ package final class TestAuthority: Sendable {
 
     package func files(_ name: String, staple: String? = nil) -> CertificateFiles {
         CertificateFiles(
-            certificate: path("\(name).crt"), privateKey: path("\(name).key"), staple: staple.map(path))
+            certificate: path("\(name).crt"), privateKey: path("\(name).key"), ocspResponse: staple.map(path))
     }
 
     /// A file of its own for one test, closed to others unless told.

@@ -47,7 +47,7 @@ extension ConfigurationReader {
         return settings.certificates.isEmpty ? nil : settings
     }
 
-    private mutating func readCertificates(of listener: Scope) -> [ListenerCertificate] {
+    private mutating func readCertificates(of listener: Scope) -> [CertificateFiles] {
         let example =
             "Give certificates: [ { certificate: FILE, private_key: FILE } ]; the first is the default."
         guard listener.fields["certificates"] != nil else {
@@ -60,7 +60,7 @@ extension ConfigurationReader {
                 nextStep: "Join names in fewer certificates, or use a second listener.")
         else { return [] }
         if nodes.isEmpty { note("certificates", of: listener, "is empty. \(example)") }
-        var certificates: [ListenerCertificate] = []
+        var certificates: [CertificateFiles] = []
         for (index, node) in nodes.enumerated() {
             guard
                 let fields = scope(
@@ -79,7 +79,7 @@ extension ConfigurationReader {
                 continue
             }
             certificates.append(
-                ListenerCertificate(certificate: certificate, privateKey: key, ocspResponse: response))
+                CertificateFiles(certificate: certificate, privateKey: key, ocspResponse: response))
         }
         return certificates
     }
@@ -165,7 +165,7 @@ extension ConfigurationReader {
         return settings
     }
 
-    private mutating func readClientCertificate(_ fields: Scope) -> ClientCertificate? {
+    private mutating func readClientCertificate(_ fields: Scope) -> CertificateFiles? {
         let certificate = file("certificate", of: fields)
         let key = file("private_key", of: fields)
         for (given, missing) in [("certificate", "private_key"), ("private_key", "certificate")]
@@ -173,7 +173,7 @@ extension ConfigurationReader {
             note(given, of: fields, "is given without \(missing). Give both, or none.")
         }
         guard let certificate, let key else { return nil }
-        return ClientCertificate(certificate: certificate, privateKey: key)
+        return CertificateFiles(certificate: certificate, privateKey: key)
     }
 
     // MARK: Files

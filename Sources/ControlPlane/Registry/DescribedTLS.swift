@@ -36,7 +36,7 @@ extension TLSListenerSettings {
     }
 }
 
-extension ListenerCertificate {
+extension CertificateFiles {
     fileprivate var text: String {
         "\(certificate) with \(privateKey)" + (ocspResponse.map { " and \($0)" } ?? "")
     }
@@ -47,10 +47,7 @@ extension TLSTargetSettings {
     func values(under prefix: String) -> [(key: String, value: String)] {
         [
             ("\(prefix)tls.server_name", serverName ?? "none"), ("\(prefix)tls.ca_file", caFile ?? "none"),
-            (
-                "\(prefix)tls.certificate",
-                certificate.map { "\($0.certificate) with \($0.privateKey)" } ?? "none"
-            ),
+            ("\(prefix)tls.certificate", certificate?.text ?? "none"),
         ]
     }
 

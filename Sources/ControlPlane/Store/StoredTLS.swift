@@ -49,7 +49,7 @@ struct StoredListenerTLS: Codable {
         return TLSListenerSettings(
             policy: policy,
             certificates: certificates.map {
-                ListenerCertificate(
+                CertificateFiles(
                     certificate: $0.certificate, privateKey: $0.privateKey, ocspResponse: $0.ocspResponse)
             },
             alpn: alpn, mutualAuthentication: try mutualAuthentication())
@@ -89,7 +89,7 @@ struct StoredTargetTLS: Codable {
         TLSTargetSettings(
             serverName: serverName, caFile: caFile,
             certificate: certificate.map {
-                ClientCertificate(certificate: $0.certificate, privateKey: $0.privateKey)
+                CertificateFiles(certificate: $0.certificate, privateKey: $0.privateKey)
             })
     }
 }

@@ -147,85 +147,51 @@ final class TLSContexts: CertificateControl {
     ) -> (contexts: Contexts, problems: [CertificateProblem]) {
         var contexts = Contexts()
         var problems: [CertificateProblem] = []
-        func note(_ error: TLSConfigurationError, _ owner: CertificateOwner, _ files: [String]) {
-            let message = error.description
-            problems.append(
-                CertificateProblem(
-                    owner: owner, file: files.first { message.contains($0) }, message: message))
+        contexts.servers = build(
+            demand.listeners.map { ($0.settings, .listener($0.listener), $0.settings.files) },
+            keeping: known.servers, noting: &problems
+        ) { (settings) throws(TLSConfigurationError) in
+            try ServerContext(ServerSettings(settings, usesKernelTLS: usesKernelTLS), ticketKeys: ticketKeys)
         }
-        for use in demand.listeners where contexts.servers[use.settings] == nil {
-            contexts.servers[use.settings] = known.servers[use.settings]
-            guard contexts.servers[use.settings] == nil else { continue }
-            do throws(TLSConfigurationError) {
-                let settings = ServerSettings(use.settings, usesKernelTLS: usesKernelTLS)
-                contexts.servers[use.settings] = try ServerContext(settings, ticketKeys: ticketKeys)
-            } catch {
-                note(error, .listener(use.listener), use.settings.files)
-            }
+        contexts.targets = build(
+            demand.targets.map { ($0.route, .targetGroup($0.targetGroup), $0.route.settings.files) },
+            keeping: known.targets, noting: &problems
+        ) { (route) throws(TLSConfigurationError) in
+            try ClientContext(
+                ClientSettings(route.settings, policy: route.policy, usesKernelTLS: usesKernelTLS))
         }
-        for use in demand.targets where contexts.targets[use.route] == nil {
-            contexts.targets[use.route] = known.targets[use.route]
-            guard contexts.targets[use.route] == nil else { continue }
-            do throws(TLSConfigurationError) {
-                let settings = ClientSettings(
-                    use.route.settings, policy: use.route.policy, usesKernelTLS: usesKernelTLS)
-                contexts.targets[use.route] = try ClientContext(settings)
-            } catch {
-                note(error, .targetGroup(use.targetGroup), use.route.settings.files)
-            }
-        }
-        for use in demand.probes where contexts.probes[use.settings] == nil {
-            contexts.probes[use.settings] = known.probes[use.settings]
-            guard contexts.probes[use.settings] == nil else { continue }
-            do throws(TLSConfigurationError) {
-                // A check moves a few bytes: the kernel's help would cost more than it saves.
-                contexts.probes[use.settings] = try ClientContext(
-                    ClientSettings(use.settings, usesKernelTLS: false))
-            } catch {
-                note(error, .healthCheck(use.targetGroup), use.settings.files)
-            }
+        contexts.probes = build(
+            demand.probes.map { ($0.settings, .healthCheck($0.targetGroup), $0.settings.files) },
+            keeping: known.probes, noting: &problems
+        ) { (settings) throws(TLSConfigurationError) in
+            // A check moves a few bytes: the kernel's help would cost more than it saves.
+            try ClientContext(ClientSettings(settings, usesKernelTLS: false))
         }
         return (contexts, problems)
     }
-}
 
-// MARK: - From the configuration's words to TLSTermination's
-
-extension ServerSettings {
-    init(_ settings: TLSListenerSettings, usesKernelTLS: Bool) {
-        let clients: ClientAuthentication =
-            switch settings.mutualAuthentication {
-            case .off: .off
-            case .passthrough: .passthrough
-            case .verify(let trust):
-                .verify(
-                    TrustStore(
-                        authorities: trust.caCertificates,
-                        revocationLists: [trust.revocationLists].compactMap(\.self),
-                        ignoresExpiry: trust.ignoresExpiry, advertisesNames: trust.advertisesNames))
+    /// The contexts of one kind, each built once.
+    private func build<Settings: Hashable, Context>(
+        _ uses: [(settings: Settings, owner: CertificateOwner, files: [String])],
+        keeping known: [Settings: Context], noting problems: inout [CertificateProblem],
+        _ make: (Settings) throws(TLSConfigurationError) -> Context
+    ) -> [Settings: Context] {
+        var contexts: [Settings: Context] = [:]
+        for use in uses where contexts[use.settings] == nil {
+            if let context = known[use.settings] {
+                contexts[use.settings] = context
+                continue
             }
-        self.init(
-            policy: settings.policy,
-            certificates: settings.certificates.map {
-                CertificateFiles(
-                    certificate: $0.certificate, privateKey: $0.privateKey, staple: $0.ocspResponse)
-            },
-            alpn: settings.alpn, clients: clients, usesKernelTLS: usesKernelTLS)
-    }
-}
-
-extension ClientSettings {
-    init(
-        _ settings: TLSTargetSettings, policy: SecurityPolicy = SecurityPolicy.default.towardsTargets,
-        usesKernelTLS: Bool
-    ) {
-        self.init(
-            policy: policy, serverName: settings.serverName,
-            trust: settings.caFile.map { TrustStore(authorities: $0) },
-            certificate: settings.certificate.map {
-                CertificateFiles(certificate: $0.certificate, privateKey: $0.privateKey)
-            },
-            usesKernelTLS: usesKernelTLS)
+            do throws(TLSConfigurationError) {
+                contexts[use.settings] = try make(use.settings)
+            } catch {
+                let message = error.description
+                problems.append(
+                    CertificateProblem(
+                        owner: use.owner, file: use.files.first { message.contains($0) }, message: message))
+            }
+        }
+        return contexts
     }
 }
 
