@@ -132,6 +132,9 @@ let package = Package(
             name: "BalancingTests", dependencies: ["Balancing", "CAllocationCount", "HTTPCore"],
             swiftSettings: tests),
         .testTarget(
+            name: "HTTPCoreTests", dependencies: ["Balancing", "CAllocationCount", "HTTPCore"],
+            swiftSettings: tests),
+        .testTarget(
             name: "LinuxIOTests", dependencies: ["CLinux", "LinuxIO", "Reactor"], swiftSettings: tests),
         .testTarget(
             name: "TLSTerminationTests",

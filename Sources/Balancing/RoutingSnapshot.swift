@@ -20,6 +20,7 @@ public struct ListenerRoute: Sendable {
         let proxyProtocol: ProxyProtocolSettings?
         let rules: [PassthroughRoute]
         let accessLogPath: String?
+        let application: ApplicationRoute?
     }
 
     public struct Choice: Sendable {
@@ -49,28 +50,37 @@ public struct ListenerRoute: Sendable {
     public var rules: [PassthroughRoute] { entrance?.value.rules ?? [] }
     /// Where connections of a TLS listener are logged; nil where they are not.
     public var accessLogPath: String? { entrance?.value.accessLogPath }
+    /// Present exactly when the listener is application mode's; `choices` and `rules` are empty then.
+    public var application: ApplicationRoute? { entrance?.value.application }
 
     public init(
         id: ListenerID, choices: [Choice], isStickyByGroup: Bool, tcpIdleTimeoutSeconds: Int,
         tls: TLSListenerSettings? = nil, proxyProtocol: ProxyProtocolSettings? = nil,
-        rules: [PassthroughRoute] = [], accessLogPath: String? = nil
+        rules: [PassthroughRoute] = [], accessLogPath: String? = nil, application: ApplicationRoute? = nil
     ) {
         self.id = id
         self.choices = choices
         self.isStickyByGroup = isStickyByGroup
         self.tcpIdleTimeoutSeconds = tcpIdleTimeoutSeconds
-        let isPlain = tls == nil && proxyProtocol == nil && rules.isEmpty && accessLogPath == nil
+        let isPlain =
+            tls == nil && proxyProtocol == nil && rules.isEmpty && accessLogPath == nil && application == nil
         entrance =
             isPlain
             ? nil
             : Shared(
                 Entrance(
-                    tls: tls, proxyProtocol: proxyProtocol, rules: rules, accessLogPath: accessLogPath))
+                    tls: tls, proxyProtocol: proxyProtocol, rules: rules, accessLogPath: accessLogPath,
+                    application: application))
     }
 }
 
 /// One target group as a listener sees it: the targets that may get new flows, and the table that spreads over them.
 public struct GroupRoute: Sendable {
+    private struct Extras: Sendable {
+        let tls: TLSTargetRoute?
+        let application: ApplicationGroupRoute?
+    }
+
     public let name: String
     /// The eligible targets, in the order in which the table was built.
     public let targets: [TargetNumber]
@@ -80,19 +90,22 @@ public struct GroupRoute: Sendable {
     public let isFailOpen: Bool
     public let connectTimeoutSeconds: Int
     public let connectAttemptCountMax: Int
-    private let sharedTLS: Shared<TLSTargetRoute>?
+    private let extras: Shared<Extras>?
 
     /// Names the context towards the targets; nil where they get the bytes as they are.
-    public var tls: TLSTargetRoute? { sharedTLS?.value }
+    public var tls: TLSTargetRoute? { extras?.value.tls }
     /// `preserve_client_ip.enabled`
     public let preservesClientIP: Bool
     /// `proxy_protocol_v2.enabled`
     public let sendsProxyProtocol: Bool
+    /// Present exactly when the group is application mode's.
+    public var application: ApplicationGroupRoute? { extras?.value.application }
 
     public init(
         name: String, targets: [TargetNumber], flowHash: FlowHash, isSticky: Bool, isFailOpen: Bool = false,
         connectTimeoutSeconds: Int, connectAttemptCountMax: Int, tls: TLSTargetRoute? = nil,
-        preservesClientIP: Bool = false, sendsProxyProtocol: Bool = false
+        preservesClientIP: Bool = false, sendsProxyProtocol: Bool = false,
+        application: ApplicationGroupRoute? = nil
     ) {
         self.name = name
         self.targets = targets
@@ -101,7 +114,8 @@ public struct GroupRoute: Sendable {
         self.isFailOpen = isFailOpen
         self.connectTimeoutSeconds = connectTimeoutSeconds
         self.connectAttemptCountMax = connectAttemptCountMax
-        sharedTLS = tls.map(Shared.init)
+        extras =
+            tls == nil && application == nil ? nil : Shared(Extras(tls: tls, application: application))
         self.preservesClientIP = preservesClientIP
         self.sendsProxyProtocol = sendsProxyProtocol
     }
