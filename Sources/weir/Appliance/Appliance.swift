@@ -13,6 +13,7 @@ import LinuxIO
 import Logging
 import NetworkMode
 import ServiceLifecycle
+import Serving
 import TLSTermination
 import UnixSignals
 
@@ -185,12 +186,13 @@ struct Appliance: Sendable {
         adviseOnKernelSettings()
 
         let probes = try ProbeControlAdapter()
-        let workers = try Workers(
+        let networkMode = try NetworkWorkers(
             processors: processors(), settings: workerSettings, isHolding: predecessor != nil
         ) { target in
             probes.trafficRefused(target)
         }
-        let accessLog = try AccessLog(rings: workers.accessRings)
+        let workers = networkMode.workers
+        let accessLog = try AccessLog(rings: networkMode.accessRings)
         workers.inherit(predecessor?.sockets ?? activation.sockets)
         defer {
             probes.stop()
