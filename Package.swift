@@ -80,6 +80,10 @@ let package = Package(
             dependencies: ["Balancing", "LinuxIO", "Reactor", "Serving", "TLSTermination"],
             swiftSettings: dataPath),
         .target(
+            name: "ApplicationMode",
+            dependencies: ["Balancing", "HTTPCore", "LinuxIO", "Reactor", "Serving", "TLSTermination"],
+            swiftSettings: dataPath),
+        .target(
             name: "HealthChecking",
             dependencies: ["Balancing", "HTTPCore", "LinuxIO", "Reactor", "TLSTermination"],
             swiftSettings: dataPath),

@@ -111,6 +111,22 @@ extension Descriptor {
         return unsafe outcome(weir_receive(rawValue, region.base + offset, byteCountMax), zero: .endOfStream)
     }
 
+    /// recv(2) into the front of `bytes`, which must not be empty.
+    public func receive(into bytes: inout MutableRawSpan) -> IOOutcome {
+        let result = unsafe bytes.withUnsafeMutableBytes { buffer in
+            unsafe weir_receive(rawValue, buffer.baseAddress, buffer.count)
+        }
+        return outcome(result, zero: .endOfStream)
+    }
+
+    /// send(2) of `bytes`, without SIGPIPE.
+    public func send(_ bytes: RawSpan) -> IOOutcome {
+        let result = unsafe bytes.withUnsafeBytes { buffer in
+            unsafe weir_send(rawValue, buffer.baseAddress, buffer.count)
+        }
+        return outcome(result, zero: .wouldBlock)
+    }
+
     /// recv(2) with MSG_PEEK: the bytes stay in the socket.
     public func peek(into region: borrowing ByteRegion, byteCountMax: Int) -> IOOutcome {
         precondition(byteCountMax >= 0 && byteCountMax <= region.byteCount)

@@ -9,35 +9,63 @@ public struct Stash: ~Copyable {
     private var allocator: SlotAllocator
     /// Warm cells beyond this many give their pages back, so that a crowd of slow readers leaves no memory behind.
     private static let warmCellCount = 64
-    private static let cellByteCount = Limits.encryptedByteCountMax
+    public let cellByteCount: Int
 
-    public init(cellCount: Int) {
-        region = ByteRegion(byteCount: cellCount * Self.cellByteCount)
+    /// - Parameter cellByteCount: What a cell takes; address space for all of them is reserved at once.
+    public init(cellCount: Int, cellByteCount: Int = Limits.encryptedByteCountMax) {
+        self.cellByteCount = cellByteCount
+        region = ByteRegion(byteCount: cellCount * cellByteCount)
         allocator = SlotAllocator(capacity: cellCount)
     }
 
     /// Moves bytes from scratch memory into a cell. There is a cell for every direction of every flow.
     public mutating func keep(_ scratch: borrowing ByteRegion, at offset: Int, byteCount: Int) -> Int? {
         guard let cell = allocator.allocate() else { return nil }
-        region.copy(from: scratch, at: offset, to: cell * Self.cellByteCount, byteCount: byteCount)
+        region.copy(from: scratch, at: offset, to: cell * cellByteCount, byteCount: byteCount)
         return cell
     }
 
+    /// Moves bytes into a cell; nil when all are taken, or when there are too many bytes for one.
+    public mutating func keep(_ bytes: RawSpan) -> Int? {
+        guard bytes.byteCount <= cellByteCount, let cell = allocator.allocate() else { return nil }
+        region.write(bytes, at: cell * cellByteCount)
+        return cell
+    }
+
+    /// Adds bytes to a cell that holds `count` already; false when they do not fit.
+    public func append(_ bytes: RawSpan, to cell: Int, holding count: Int) -> Bool {
+        guard bytes.byteCount <= cellByteCount - count else { return false }
+        region.write(bytes, at: cell * cellByteCount + count)
+        return true
+    }
+
+    /// Copies what a cell holds to the front of `bytes`.
+    public func copy(cell: Int, offset: Int, byteCount: Int, into bytes: inout MutableRawSpan) {
+        region.read(at: cell * cellByteCount + offset, byteCount: byteCount, into: &bytes)
+    }
+
+    /// Lends what a cell holds.
+    public func withBytes<Result>(
+        cell: Int, offset: Int, byteCount: Int, _ body: (RawSpan) -> Result
+    ) -> Result {
+        region.withBytes(at: cell * cellByteCount + offset, byteCount: byteCount, body)
+    }
+
     public func send(cell: Int, offset: Int, byteCount: Int, to socket: Descriptor) -> IOOutcome {
-        socket.send(from: region, at: cell * Self.cellByteCount + offset, byteCount: byteCount)
+        socket.send(from: region, at: cell * cellByteCount + offset, byteCount: byteCount)
     }
 
     /// As `send`, through a TLS session.
     package func write(
         cell: Int, offset: Int, byteCount: Int, through session: inout TLSSession
     ) -> TLSTransfer {
-        session.write(from: region, at: cell * Self.cellByteCount + offset, byteCount: byteCount)
+        session.write(from: region, at: cell * cellByteCount + offset, byteCount: byteCount)
     }
 
     public mutating func free(cell: Int) {
         allocator.free(cell)
         if cell >= Self.warmCellCount {
-            region.discard(at: cell * Self.cellByteCount, byteCount: Self.cellByteCount)
+            region.discard(at: cell * cellByteCount, byteCount: cellByteCount)
         }
     }
 
