@@ -54,7 +54,7 @@ public enum ForwardedRequest {
         if head.upgrade == .webSocket {
             output.append("Connection: upgrade\r\nUpgrade: websocket\r\n")
         }
-        ForwardedFields.append(head, bytes, facts: facts, to: &output)
+        appendForwarded(head, bytes, facts, &output)
         return .written(droppedFieldCount: droppedCount)
     }
 
@@ -62,11 +62,22 @@ public enum ForwardedRequest {
         _ head: RequestHead, _ bytes: Span<UInt8>, _ transforms: CompiledTransforms?,
         _ scratch: inout RuleScratch, _ text: inout [UInt8], _ output: inout OutputBuffer
     ) -> Bool {
-        if let transforms, transforms.rewritesURL {
-            return transforms.appendURL(head, bytes, scratch: &scratch, to: &output)
+        if let transforms {
+            text.removeAll(keepingCapacity: true)
+            switch transforms.rewriteTarget(head, bytes, scratch: &scratch, to: &text) {
+            case .failed: return false
+            case .rewritten:
+                output.append(text.span)
+                return true
+            case .unchanged: break
+            }
         }
         // An absolute-form target may have no path; RFC 9112 section 3.2.1 wants one.
-        if head.path.isEmpty { output.append("/") } else { output.append(bytes, head.path) }
+        if head.path.isEmpty {
+            output.append(head.method == .options && !head.hasQuery ? "*" : "/")
+        } else {
+            output.append(bytes, head.path)
+        }
         if head.hasQuery {
             output.append("?")
             output.append(bytes, head.query)
@@ -79,8 +90,15 @@ public enum ForwardedRequest {
         _ transforms: CompiledTransforms?, _ scratch: inout RuleScratch, _ text: inout [UInt8],
         _ output: inout OutputBuffer
     ) -> Bool {
-        if let transforms, transforms.rewritesHost {
-            return transforms.appendHost(head, bytes, scratch: &scratch, to: &output)
+        if let transforms {
+            text.removeAll(keepingCapacity: true)
+            switch transforms.rewriteHost(head, bytes, scratch: &scratch, to: &text) {
+            case .failed: return false
+            case .rewritten:
+                output.append(text.span)
+                return true
+            case .unchanged: break
+            }
         }
         output.append(bytes, head.authority)
         // ELBv2 tells the target the listener's port, unless the client did or everybody knows it.
