@@ -272,7 +272,8 @@ public struct RequestSpreader: Sendable {
     }
 
     private func chooseAtRandom(_ random: UInt64) -> Int? {
-        guard let total = cumulativeWeights.last, total > 0 else { return nil }
+        guard !cumulativeWeights.isEmpty else { return nil }
+        let total = cumulativeWeights[cumulativeWeights.count - 1]
         let point = random.multipliedFullWidth(by: total).high
         var low = 0
         var high = cumulativeWeights.count
