@@ -20,7 +20,7 @@ struct ContentLane: BitwiseCopyable {
     var isDone = false
     /// The pipe for large content is borrowed.
     var hasPipe = false
-    var pipe = Pipe(readEnd: .none, writeEnd: .none)
+    var pipe = Pipe.none
     /// Bytes in the pipe.
     var pipeByteCount: UInt32 = 0
     /// Content only, without heads and chunk lines.

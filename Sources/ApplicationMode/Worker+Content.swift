@@ -7,6 +7,7 @@
 import Balancing
 import HTTPCore
 import LinuxIO
+import Serving
 import TLSTermination
 
 extension Worker {

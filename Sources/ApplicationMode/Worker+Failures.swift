@@ -6,6 +6,7 @@
 import Balancing
 import HTTPCore
 import LinuxIO
+import Serving
 
 /// Why an exchange has no answer of a target's.
 enum ExchangeFailure: UInt8, BitwiseCopyable {
@@ -29,10 +30,10 @@ enum ExchangeFailure: UInt8, BitwiseCopyable {
     /// As ELBv2 answers it.
     var statusCode: Int {
         switch self {
-        case .desync, .malformedContent: 400
+        case .desync, .malformedContent, .badRedirect: 400
         case .requestTimedOut: 408
         case .headTooLarge: 431
-        case .none, .badRedirect, .badRewrite: 500
+        case .none, .badRewrite: 500
         case .connectFailed, .targetClosed, .malformedResponse: 502
         case .noListener, .noTarget, .noMemory, .noDescriptor: 503
         case .connectTimedOut, .targetTimedOut: 504

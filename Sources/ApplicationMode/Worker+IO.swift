@@ -7,6 +7,7 @@
 import Balancing
 import HTTPCore
 import LinuxIO
+import Serving
 import TLSTermination
 
 extension Worker {
@@ -27,18 +28,15 @@ extension Worker {
         var filling = Filling()
         let held = connections[slot].input
         if !held.isEmpty {
-            var bytes = input.mutableSpan.mutableBytes
             cells.copy(
-                cell: Int(held.cellPlusOne) - 1, offset: Int(held.offset), byteCount: Int(held.count), into: &bytes)
+                cell: Int(held.cellPlusOne) - 1, offset: Int(held.offset), byteCount: Int(held.count), into: &input)
             cells.free(cell: Int(held.cellPlusOne) - 1)
             connections[slot].input = Held()
             filling.byteCount = Int(held.count)
         }
         reading: while connections[slot].mayRead, filling.byteCount < byteCountMax {
             let room = byteCountMax - filling.byteCount
-            var bytes = input.mutableSpan.mutableBytes
-            var free = bytes._mutatingExtracting(filling.byteCount..<byteCountMax)
-            switch Self.receive(into: &free, from: &connections[slot]) {
+            switch Self.receive(into: &input, at: filling.byteCount, room, from: &connections[slot]) {
             case .moved(0):
                 // What came was no data, as much of it as one turn may read.
                 queue(slot)
@@ -66,9 +64,9 @@ extension Worker {
     }
 
     /// Keeps what `input` has from `position` on for the next `fill`. False without a cell to keep it in.
-    mutating func keepInput(_ slot: Int, _ range: Range<Int>) -> Bool {
+    mutating func keepInput(_ slot: Int, _ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
         guard !range.isEmpty else { return true }
-        guard let cell = cells.keep(input.span.bytes.extracting(range)) else { return false }
+        guard let cell = cells.keep(bytes.extracting(range)) else { return false }
         connections[slot].input = Held(
             cellPlusOne: UInt32(cell) + 1, offset: 0, count: UInt32(range.count))
         return true
@@ -76,29 +74,22 @@ extension Worker {
 
     /// Sends all of `output`, or holds what the socket does not take. False when the connection is lost.
     mutating func sendOutput(_ slot: Int, at now: Instant) -> Bool {
-        var sentCount = 0
-        if connections[slot].output.isEmpty {
-            guard let count = Self.write(output.storage.span.bytes.extracting(0..<output.count), to: &connections[slot]) else { return false }
-            sentCount = count
-        }
-        if sentCount > 0 { connections[slot].lastActivityAt = now }
-        guard sentCount < output.count else { return true }
-        return Self.hold(output.storage.span.bytes.extracting(sentCount..<output.count), of: &connections[slot], in: &cells)
+        var sending = OutputBuffer(capacity: 0)
+        swap(&sending, &output)
+        defer { swap(&sending, &output) }
+        return send(slot, sending.storage.span.extracting(0..<sending.count), at: now)
     }
 
-    /// The same for a part of `input`, which is content that goes on as it is.
-    mutating func sendInput(_ slot: Int, _ range: Range<Int>, at now: Instant) -> Bool {
+    /// The same for any bytes.
+    private mutating func send(_ slot: Int, _ bytes: Span<UInt8>, at now: Instant) -> Bool {
         var sentCount = 0
         if connections[slot].output.isEmpty {
-            guard let count = Self.write(input.span.bytes.extracting(range), to: &connections[slot])
-            else { return false }
+            guard let count = Self.write(bytes, to: &connections[slot]) else { return false }
             sentCount = count
         }
         if sentCount > 0 { connections[slot].lastActivityAt = now }
-        guard sentCount < range.count else { return true }
-        return Self.hold(
-            input.span.bytes.extracting(range.lowerBound + sentCount..<range.upperBound),
-            of: &connections[slot], in: &cells)
+        guard sentCount < bytes.count else { return true }
+        return Self.hold(bytes.extracting(sentCount..<bytes.count), of: &connections[slot], in: &cells)
     }
 
     /// Sends what is held. True when nothing is held any more; nil when the connection is lost.
@@ -108,9 +99,7 @@ extension Worker {
         guard connections[slot].mayWrite else { return false }
         let cell = Int(held.cellPlusOne) - 1
         guard
-            let count = cells.withBytes(cell: cell, offset: Int(held.offset), byteCount: Int(held.count), { bytes in
-                Self.write(bytes, to: &connections[slot])
-            })
+            let count = writeCell(cell, from: Int(held.offset), byteCount: Int(held.count), to: slot)
         else { return nil }
         if count > 0 { connections[slot].lastActivityAt = now }
         guard count == Int(held.count) else {
@@ -124,16 +113,38 @@ extension Worker {
     }
 
     /// Holds bytes behind those that wait already. False when there is no room for them.
-    private static func hold(_ bytes: RawSpan, of connection: inout Connection, in cells: inout Stash) -> Bool {
+    private static func hold(_ bytes: Span<UInt8>, of connection: inout Connection, in cells: inout Stash) -> Bool {
         guard connection.output.isEmpty else {
             let end = Int(connection.output.offset + connection.output.count)
             guard cells.append(bytes, to: Int(connection.output.cellPlusOne) - 1, holding: end) else { return false }
-            connection.output.count += UInt32(bytes.byteCount)
+            connection.output.count += UInt32(bytes.count)
             return true
         }
         guard let cell = cells.keep(bytes) else { return false }
-        connection.output = Held(cellPlusOne: UInt32(cell) + 1, offset: 0, count: UInt32(bytes.byteCount))
+        connection.output = Held(cellPlusOne: UInt32(cell) + 1, offset: 0, count: UInt32(bytes.count))
         return true
+    }
+
+    /// Writes what a cell holds; see `write`.
+    mutating func writeCell(_ cell: Int, from offset: Int, byteCount: Int, to slot: Int) -> Int? {
+        var connection = connections[slot]
+        let count = cells.withBytes(cell: cell, offset: offset, byteCount: byteCount) { bytes in
+            Self.write(bytes, to: &connection)
+        }
+        connections[slot] = connection
+        return count
+    }
+
+    /// Lends the scratch memory that `fill` reads into, for as long as the worker itself is changed by what it
+    /// holds: a span of one of its properties would forbid that. Give it back with `giveBack`.
+    mutating func borrowInput() -> [UInt8] {
+        var lent: [UInt8] = []
+        swap(&lent, &input)
+        return lent
+    }
+
+    mutating func giveBack(_ lent: consuming [UInt8]) {
+        input = lent
     }
 
     mutating func free(_ held: Held) {
@@ -142,9 +153,13 @@ extension Worker {
 
     // MARK: - One call
 
-    private static func receive(into bytes: inout MutableRawSpan, from connection: inout Connection) -> IOOutcome {
-        guard connection.session.isOpen else { return connection.socket.receive(into: &bytes) }
-        switch connection.session.read(into: &bytes) {
+    private static func receive(
+        into bytes: inout [UInt8], at offset: Int, _ byteCountMax: Int, from connection: inout Connection
+    ) -> IOOutcome {
+        guard connection.session.isOpen else {
+            return connection.socket.receive(into: &bytes, at: offset, byteCountMax: byteCountMax)
+        }
+        switch connection.session.read(into: &bytes, at: offset, byteCountMax: byteCountMax) {
         case .moved(let count): return .moved(count)
         case .wantRead, .wantWrite: return .wouldBlock
         case .endOfStream: return .endOfStream
@@ -156,10 +171,10 @@ extension Worker {
     }
 
     /// How many bytes the socket took; fewer than given, and it may not be written to. Nil when the connection is lost.
-    private static func write(_ bytes: RawSpan, to connection: inout Connection) -> Int? {
+    private static func write(_ bytes: Span<UInt8>, to connection: inout Connection) -> Int? {
         var sentCount = 0
-        while connection.mayWrite, sentCount < bytes.byteCount {
-            let rest = bytes.extracting(sentCount..<bytes.byteCount)
+        while connection.mayWrite, sentCount < bytes.count {
+            let rest = bytes.extracting(sentCount..<bytes.count)
             let outcome: IOOutcome
             if connection.session.isOpen {
                 switch connection.session.write(from: rest) {
@@ -175,7 +190,7 @@ extension Worker {
             case .moved(let count):
                 sentCount += count
                 // Less than all: the socket's buffer is full, and room in it raises an edge.
-                if count < rest.byteCount, !connection.session.isOpen { connection.mayWrite = false }
+                if count < rest.count, !connection.session.isOpen { connection.mayWrite = false }
             case .wouldBlock: connection.mayWrite = false
             case .endOfStream, .failed: return nil
             }

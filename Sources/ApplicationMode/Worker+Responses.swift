@@ -3,6 +3,7 @@
 import Balancing
 import HTTPCore
 import LinuxIO
+import Serving
 
 extension Worker {
     // MARK: - The target's
@@ -51,8 +52,8 @@ extension Worker {
         }
         if exchanges[exchange].version != .http10 {
             output.removeAll()
-            ForwardedResponse.write(
-                responseHead, input.span.extracting(0..<filling.byteCount), facts: .interim, into: &output)
+            ForwardedResponse.writeInterim(
+                responseHead, input.span.extracting(0..<filling.byteCount), into: &output)
             guard sendOutput(client, at: now) else {
                 clientBroke(exchange, at: now)
                 return false
@@ -92,7 +93,7 @@ extension Worker {
         var position = responseHead.byteCount
         let outcome = Self.relay(
             input.span.extracting(0..<filling.byteCount), from: &position, through: &exchanges[exchange].down,
-            into: &output)
+            trailers: &trailerFields, into: &output)
         guard sendOutput(client, at: now) else {
             clientBroke(exchange, at: now)
             return
@@ -106,17 +107,15 @@ extension Worker {
 
     private mutating func writeResponseHead(_ exchange: Int, _ byteCount: Int, at now: Instant) {
         let listener = routing.listener(exchanges[exchange].listener)
-        let client = Int(exchanges[exchange].client)
         ForwardedResponse.write(
             responseHead, input.span.extracting(0..<byteCount),
             facts: ResponseFacts(
-                form: exchanges[exchange].down.form == .chunked ? .chunked : .asItIs,
+                isChunked: exchanges[exchange].down.form == .chunked,
                 isPersistent: exchanges[exchange].isClientPersistent,
                 clientVersion: exchanges[exchange].version,
                 attributes: listener?.route.listenerAttributes),
             into: &output
         )
-        writeCookies(exchange, isSecure: connections[client].isSecure, at: now)
         output.append("\r\n")
     }
 
@@ -141,8 +140,8 @@ extension Worker {
         exchanges[exchange].isTargetPersistent = false
         exchangeCounters.add(1, .webSockets, listener: exchanges[exchange].listener)
         output.removeAll()
-        ForwardedResponse.write(
-            responseHead, input.span.extracting(0..<filling.byteCount), facts: .switching, into: &output)
+        ForwardedResponse.writeInterim(
+            responseHead, input.span.extracting(0..<filling.byteCount), into: &output)
         output.append(input.span, responseHead.byteCount..<filling.byteCount)
         exchanges[exchange].phase = .tunnel
         exchanges[exchange].up = ContentLane()
@@ -212,11 +211,11 @@ extension Worker {
         beginOwnAnswer(exchange, response.statusCode, at: now)
         if !response.contentType.isEmpty {
             output.append("Content-Type: ")
-            output.append(response.contentType.utf8.span)
+            output.append(response.contentType)
             output.append("\r\n")
         }
         endOwnHead(exchange, contentByteCount: response.messageBody.utf8.count)
-        if !exchanges[exchange].isHead { output.append(response.messageBody.utf8.span) }
+        if !exchanges[exchange].isHead { output.append(response.messageBody) }
         sendOwnAnswer(exchange, response.statusCode, at: now)
     }
 
@@ -225,13 +224,18 @@ extension Worker {
         output.removeAll()
         beginOwnAnswer(exchange, action.statusCode, at: now)
         output.append("Location: ")
-        let isWritten = RedirectWriter.append(
-            action, for: requestHead, input.span.extracting(0..<byteCount),
-            isSecure: connections[client].isSecure, port: connections[client].local.port, to: &output)
-        guard isWritten else {
+        text.removeAll(keepingCapacity: true)
+        guard
+            case .written = RedirectWriter.append(
+                action, for: requestHead, input.span.extracting(0..<byteCount),
+                in: RedirectWriter.Context(
+                    isSecure: connections[client].isSecure, port: connections[client].local.port),
+                to: &text)
+        else {
             fail(exchange, .badRedirect, at: now)
             return
         }
+        output.append(text.span)
         output.append("\r\n")
         endOwnHead(exchange, contentByteCount: 0)
         sendOwnAnswer(exchange, action.statusCode, at: now)
@@ -242,9 +246,8 @@ extension Worker {
         output.removeAll()
         beginOwnAnswer(exchange, status, at: now)
         output.append("Content-Type: text/html\r\n")
-        let page = StatusPage.of(status)
-        endOwnHead(exchange, contentByteCount: page.utf8CodeUnitCount)
-        if !exchanges[exchange].isHead { output.append(page) }
+        endOwnHead(exchange, contentByteCount: OwnAnswer.pageByteCount(of: status))
+        if !exchanges[exchange].isHead { OwnAnswer.appendPage(status, to: &output) }
         sendOwnAnswer(exchange, status, at: now)
     }
 
@@ -252,7 +255,8 @@ extension Worker {
         if core.isDraining { exchanges[exchange].isClientPersistent = false }
         // Content that came with the request is read off; more of it than this is not worth reading.
         if !exchanges[exchange].up.reader.isComplete { exchanges[exchange].isClientPersistent = false }
-        OwnAnswer.begin(status, date: dateText(at: now), into: &output)
+        advanceDate(to: now)
+        OwnAnswer.begin(status, date: date.bytes.span, into: &output)
     }
 
     private mutating func endOwnHead(_ exchange: Int, contentByteCount: Int) {
@@ -268,6 +272,7 @@ extension Worker {
         let client = Int(exchanges[exchange].client)
         exchanges[exchange].statusCode = UInt16(status)
         exchanges[exchange].answeredAt = now
+        countOwnStatus(exchange, status)
         if let target = exchanges[exchange].target { detachAndClose(target, at: now) }
         let isPersistent = exchanges[exchange].isClientPersistent
         let isSent = sendOutput(client, at: now)

@@ -10,7 +10,7 @@ extension Worker {
     mutating func begin(_ slot: Int, byteCount: Int, at now: Instant) {
         guard let exchange = makeExchange(slot, at: now) else {
             core.counters.add(1, .shedSlabFull)
-            answer(slot, 503, closing: true, at: now)
+            closeClient(slot, withReset: true, at: now)
             return
         }
         connections[slot].exchangePlusOne = UInt32(exchange) + 1
@@ -83,7 +83,6 @@ extension Worker {
         }
         exchanges[exchange].group = UInt32(group)
         exchanges[exchange].attemptCountMax = UInt8(clamping: core.snapshot.groups[group].connectAttemptCountMax)
-        readStickiness(exchange, byteCount)
         let client = Int(exchanges[exchange].client)
         output.removeAll()
         advanceDate(to: now)
@@ -105,7 +104,6 @@ extension Worker {
                     droppedFieldCount, .invalidFieldsDropped, listener: exchanges[exchange].listener)
             }
         }
-        appendTLSFields(client, listener)
         output.append("\r\n")
         exchanges[exchange].up.form = requestHead.framing.leavesChunked ? .chunked : .raw
         // What came of the content behind the head goes with it.
@@ -132,6 +130,13 @@ extension Worker {
 
     // MARK: - Groups and targets
 
+    /// Time for fields is looked up once a turn at most.
+    mutating func advanceDate(to now: Instant) {
+        guard dateTurn != core.turn else { return }
+        dateTurn = core.turn
+        date.advance(to: Machine.wallClockNanoseconds() / 1_000_000_000)
+    }
+
     /// The group for a request: the one its cookie names, or one by weight.
     private mutating func chooseGroup(
         _ exchange: Int, _ choices: [ListenerRoute.Choice], stickyFor stickinessSeconds: Int?, _ byteCount: Int
@@ -140,7 +145,6 @@ extension Worker {
         if choices.count == 1 { return choices[0].groupIndex }
         if stickinessSeconds != nil {
             exchanges[exchange].setsGroupCookie = true
-            if let group = stickyGroup(among: choices, byteCount) { return group }
         }
         let point = UInt32(truncatingIfNeeded: random.next().multipliedFullWidth(by: UInt64(total)).high)
         return choices.first { point < $0.cumulativeWeight }?.groupIndex

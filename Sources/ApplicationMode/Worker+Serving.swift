@@ -17,10 +17,21 @@ extension Worker: ServingWorker {
             if group.application != nil { spreader.adopt(group, outstanding: outstanding, at: now) }
             return spreader
         }
-        // Group indexes are the snapshot's: exchanges under way follow their group, or have none.
+    }
+
+    /// Group indexes are the snapshot's: what is under way follows its group, or has none any more.
+    package mutating func snapshotWillChange(to next: RoutingSnapshot, at now: Instant) {
+        let places = Dictionary(
+            next.groups.enumerated().map { ($1.name, UInt32($0)) }, uniquingKeysWith: { first, _ in first })
+        let moves = core.snapshot.groups.map { places[$0.name] ?? .max }
+        guard moves.enumerated().contains(where: { $1 != UInt32($0) }) else { return }
         for slot in 0..<exchangeSlots.scanBound where exchanges[slot].phase != .free {
-            let name = exchanges[slot].groupName
-            exchanges[slot].group = groupNumber(named: name)
+            let group = Int(exchanges[slot].group)
+            exchanges[slot].group = group < moves.count ? moves[group] : .max
+        }
+        for slot in 0..<connectionSlots.scanBound where connections[slot].phase != .free {
+            let group = Int(connections[slot].group)
+            connections[slot].group = group < moves.count ? moves[group] : .max
         }
     }
 

@@ -50,6 +50,8 @@ package struct Worker: ~Copyable {
     var text: [UInt8] = []
     var ruleScratch = RuleScratch()
     var date = DateText()
+    /// The turn in which `date` was last looked at.
+    var dateTurn = UInt32.max
 
     /// TLS handshakes with clients that are under way.
     var handshakeCount = 0

@@ -34,8 +34,8 @@ public struct ByteRegion: ~Copyable {
     }
 
     /// Copies `bytes` to `offset`.
-    public func write(_ bytes: RawSpan, at offset: Int) {
-        precondition(offset >= 0 && bytes.byteCount <= byteCount && offset <= byteCount - bytes.byteCount)
+    public func write(_ bytes: Span<UInt8>, at offset: Int) {
+        precondition(offset >= 0 && bytes.count <= byteCount && offset <= byteCount - bytes.count)
         unsafe bytes.withUnsafeBytes { source in
             guard let start = source.baseAddress else { return }
             unsafe (base + offset).copyMemory(from: start, byteCount: source.count)
@@ -43,8 +43,8 @@ public struct ByteRegion: ~Copyable {
     }
 
     /// Copies `count` bytes from `offset` on to the front of `bytes`.
-    public func read(at offset: Int, byteCount count: Int, into bytes: inout MutableRawSpan) {
-        precondition(offset >= 0 && count >= 0 && offset <= byteCount - count && count <= bytes.byteCount)
+    public func read(at offset: Int, byteCount count: Int, into bytes: inout [UInt8]) {
+        precondition(offset >= 0 && count >= 0 && offset <= byteCount - count && count <= bytes.count)
         unsafe bytes.withUnsafeMutableBytes { target in
             guard let start = target.baseAddress else { return }
             unsafe start.copyMemory(from: base + offset, byteCount: count)

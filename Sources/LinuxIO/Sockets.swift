@@ -111,16 +111,17 @@ extension Descriptor {
         return unsafe outcome(weir_receive(rawValue, region.base + offset, byteCountMax), zero: .endOfStream)
     }
 
-    /// recv(2) into the front of `bytes`, which must not be empty.
-    public func receive(into bytes: inout MutableRawSpan) -> IOOutcome {
+    /// recv(2) into `bytes` from `offset` on, at most `byteCountMax` bytes.
+    public func receive(into bytes: inout [UInt8], at offset: Int, byteCountMax: Int) -> IOOutcome {
+        precondition(offset >= 0 && byteCountMax >= 0 && byteCountMax <= bytes.count - offset)
         let result = unsafe bytes.withUnsafeMutableBytes { buffer in
-            unsafe weir_receive(rawValue, buffer.baseAddress, buffer.count)
+            unsafe weir_receive(rawValue, buffer.baseAddress.map { unsafe $0 + offset }, byteCountMax)
         }
         return outcome(result, zero: .endOfStream)
     }
 
     /// send(2) of `bytes`, without SIGPIPE.
-    public func send(_ bytes: RawSpan) -> IOOutcome {
+    public func send(_ bytes: Span<UInt8>) -> IOOutcome {
         let result = unsafe bytes.withUnsafeBytes { buffer in
             unsafe weir_send(rawValue, buffer.baseAddress, buffer.count)
         }

@@ -26,29 +26,29 @@ public struct Stash: ~Copyable {
     }
 
     /// Moves bytes into a cell; nil when all are taken, or when there are too many bytes for one.
-    public mutating func keep(_ bytes: RawSpan) -> Int? {
-        guard bytes.byteCount <= cellByteCount, let cell = allocator.allocate() else { return nil }
+    public mutating func keep(_ bytes: Span<UInt8>) -> Int? {
+        guard bytes.count <= cellByteCount, let cell = allocator.allocate() else { return nil }
         region.write(bytes, at: cell * cellByteCount)
         return cell
     }
 
     /// Adds bytes to a cell that holds `count` already; false when they do not fit.
-    public func append(_ bytes: RawSpan, to cell: Int, holding count: Int) -> Bool {
-        guard bytes.byteCount <= cellByteCount - count else { return false }
+    public func append(_ bytes: Span<UInt8>, to cell: Int, holding count: Int) -> Bool {
+        guard bytes.count <= cellByteCount - count else { return false }
         region.write(bytes, at: cell * cellByteCount + count)
         return true
     }
 
     /// Copies what a cell holds to the front of `bytes`.
-    public func copy(cell: Int, offset: Int, byteCount: Int, into bytes: inout MutableRawSpan) {
+    public func copy(cell: Int, offset: Int, byteCount: Int, into bytes: inout [UInt8]) {
         region.read(at: cell * cellByteCount + offset, byteCount: byteCount, into: &bytes)
     }
 
     /// Lends what a cell holds.
     public func withBytes<Result>(
-        cell: Int, offset: Int, byteCount: Int, _ body: (RawSpan) -> Result
+        cell: Int, offset: Int, byteCount: Int, _ body: (Span<UInt8>) -> Result
     ) -> Result {
-        region.withBytes(at: cell * cellByteCount + offset, byteCount: byteCount, body)
+        region.parse(at: cell * cellByteCount + offset, byteCount: byteCount, body)
     }
 
     public func send(cell: Int, offset: Int, byteCount: Int, to socket: Descriptor) -> IOOutcome {

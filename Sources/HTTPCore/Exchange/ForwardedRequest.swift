@@ -168,3 +168,13 @@ public enum Authority {
         return false
     }
 }
+
+extension ForwardedRequest {
+    /// Provisional.
+    static func appendForwarded(
+        _ head: RequestHead, _ bytes: Span<UInt8>, _ facts: ForwardingFacts, _ output: inout OutputBuffer
+    ) {
+        output.append("X-Forwarded-Proto: ")
+        output.append(facts.isSecure ? "https\r\n" : "http\r\n")
+    }
+}

@@ -109,7 +109,7 @@ enum InsertedFields {
     /// Whether the listener's field takes the place of the target's.
     static func replaces(_ name: Span<UInt8>, _ attributes: ApplicationListenerAttributes) -> Bool {
         for field in attributes.responseFields.keys
-        where FieldSyntax.isEqualIgnoringCase(name, Self.name(of: field)) {
+        where ByteScanning.equals(name, 0..<name.count, Self.name(of: field).lowercased()) {
             return true
         }
         return false
