@@ -129,6 +129,7 @@ public enum Limits {
     public static let rulesPerListenerMax = 100
     public static let rulePriorityMax = 50_000
     public static let valuesPerConditionMax = 32
+    public static let conditionsPerRuleMax = 16
     public static let trustedRangeCountMax = 64
 
     // Probes.
