@@ -35,7 +35,8 @@ extension Worker {
     }
 
     private mutating func admit(
-        _ socket: Descriptor, from client: Endpoint, arrivedAt local: Endpoint, through listener: ListenerNumber,
+        _ socket: Descriptor, from client: Endpoint, arrivedAt local: Endpoint,
+        through listener: ListenerNumber,
         at now: Instant
     ) {
         guard core.census.count(.tcp) < core.settings.tcpFlowCountMax, let slot = connectionSlots.allocate()
@@ -124,7 +125,9 @@ extension Worker {
             if let exchange = connections[slot].exchange {
                 advance(exchange, at: now)
                 // Still the same one: it waits for a socket.
-                guard connections[slot].phase == .http1, connections[slot].exchangePlusOne == 0 else { return }
+                guard connections[slot].phase == .http1, connections[slot].exchangePlusOne == 0 else {
+                    return
+                }
             }
             guard budget > 0 else {
                 queue(slot)
@@ -155,30 +158,52 @@ extension Worker {
             return false
         }
         if connections[slot].headStartedAt.nanoseconds == 0 { connections[slot].headStartedAt = now }
-        switch RequestParser.parse(
-            input.span.extracting(0..<filling.byteCount), into: &requestHead, limits: .standard)
-        {
-        case .needMore:
-            return keepOrEnd(slot, 0..<filling.byteCount, at: now)
-        case .refused(let fault):
-            refuseHead(slot, fault, byteCount: filling.byteCount, at: now)
+        switch readRequest(slot, byteCount: filling.byteCount, at: now) {
+        case .waits:
+            if connections[slot].hasEnded {
+                closeClient(slot, at: now)
+            } else {
+                // The first byte of a head starts its own deadline.
+                armClient(slot, at: now)
+            }
             return false
-        case .complete:
-            connections[slot].requestCount &+= 1
-            begin(slot, byteCount: filling.byteCount, at: now)
+        case .lost:
+            closeClient(slot, withReset: true, at: now)
+            return false
+        case .refused(let fault):
+            refuseHead(slot, fault, at: now)
+            return false
+        case .exchange(let exchange, let decision):
+            follow(decision, exchange, at: now)
             return true
         }
     }
 
-    /// The head is not whole. Returns false, for there is nothing more to do now.
-    private mutating func keepOrEnd(_ slot: Int, _ range: Range<Int>, at now: Instant) -> Bool {
-        if connections[slot].hasEnded || !keepInput(slot, range) {
-            closeClient(slot, at: now)
-        } else {
-            // The first byte of a head starts its own deadline.
-            armClient(slot, at: now)
+    private enum HeadStep {
+        case exchange(Int, Decision)
+        case waits
+        /// No memory to go on with.
+        case lost
+        case refused(HeadFault)
+    }
+
+    /// Makes an exchange of the head at the front of `input`, if it is whole, and decides what becomes of it.
+    private mutating func readRequest(_ slot: Int, byteCount: Int, at now: Instant) -> HeadStep {
+        var lent = borrowInput()
+        defer { giveBack(&lent) }
+        let bytes = lent.span.extracting(0..<byteCount)
+        switch RequestParser.parse(bytes, into: &requestHead, limits: .standard) {
+        case .needMore:
+            return keepInput(slot, bytes, 0..<byteCount) ? .waits : .lost
+        case .refused(let fault):
+            return .refused(fault)
+        case .complete:
+            guard let exchange = makeExchange(slot, at: now) else {
+                core.counters.add(1, .shedSlabFull)
+                return .lost
+            }
+            return .exchange(exchange, decide(exchange, bytes, at: now))
         }
-        return false
     }
 
     // MARK: - Deadlines

@@ -61,7 +61,9 @@ extension Worker {
             case .awaitingHead, .responding, .tunnel: break
             }
             let hasMovedUp = pumpUp(exchange, at: now)
-            guard exchanges[exchange].generation == generation, exchanges[exchange].phase != .free else { return }
+            guard exchanges[exchange].generation == generation, exchanges[exchange].phase != .free else {
+                return
+            }
             let hasMovedDown = pumpDown(exchange, at: now)
             guard exchanges[exchange].generation == generation, exchanges[exchange].phase != .free,
                 hasMovedUp || hasMovedDown
@@ -78,7 +80,9 @@ extension Worker {
 
     /// Returns whether anything moved. The exchange may be over afterwards.
     private mutating func pumpUp(_ exchange: Int, at now: Instant) -> Bool {
-        guard let target = exchanges[exchange].target, exchanges[exchange].phase != .connecting else { return false }
+        guard let target = exchanges[exchange].target, exchanges[exchange].phase != .connecting else {
+            return false
+        }
         guard let hasSentHead = sendReplay(exchange, target, at: now) else {
             targetBroke(exchange, at: now)
             return false
@@ -92,7 +96,9 @@ extension Worker {
             return false
         }
         let client = Int(exchanges[exchange].client)
-        if exchanges[exchange].phase == .tunnel || isSpliceable(exchange, client, target, exchanges[exchange].up) {
+        if exchanges[exchange].phase == .tunnel
+            || isSpliceable(exchange, client, target, exchanges[exchange].up)
+        {
             return splice(exchange, isUp: true, from: client, to: target, at: now)
         }
         let filling = fill(client, at: now)
@@ -105,20 +111,16 @@ extension Worker {
             if connections[client].hasEnded { clientBroke(exchange, at: now) }
             return false
         }
-        var position = 0
-        output.removeAll()
-        let outcome = Self.relay(
-            input.span.extracting(0..<filling.byteCount), from: &position, through: &exchanges[exchange].up,
-            trailers: &trailerFields, into: &output)
-        if case .malformed = outcome {
+        let relayed = relayInput(exchange, isUp: true, from: client, byteCount: filling.byteCount)
+        if case .malformed = relayed.outcome {
             fail(exchange, .malformedContent, at: now)
             return false
         }
-        guard keepInput(client, position..<filling.byteCount), sendOutput(target, at: now) else {
+        guard relayed.isKept, sendOutput(target, at: now) else {
             targetBroke(exchange, at: now)
             return false
         }
-        return filling.newByteCount > 0 || position > 0
+        return filling.newByteCount > 0 || relayed.byteCount > 0
     }
 
     /// Sends the rest of the request's first bytes. Nil when the connection is lost.
@@ -129,7 +131,8 @@ extension Worker {
         guard connections[target].mayWrite else { return false }
         guard
             let count = writeCell(
-                Int(replay.cellPlusOne) - 1, from: sentCount, byteCount: Int(replay.count) - sentCount, to: target)
+                Int(replay.cellPlusOne) - 1, from: sentCount, byteCount: Int(replay.count) - sentCount,
+                to: target)
         else { return nil }
         if count > 0 {
             exchanges[exchange].hasSentBytes = true
@@ -182,7 +185,6 @@ extension Worker {
             return false
         }
         output.removeAll()
-        var position = 0
         if filling.byteCount == 0 {
             guard connections[target].hasEnded else { return false }
             guard exchanges[exchange].down.reader.close() else {
@@ -191,22 +193,46 @@ extension Worker {
             }
             if exchanges[exchange].down.form == .chunked { ChunkWriter.appendEnd(to: &output) }
             exchanges[exchange].down.isDone = true
-        } else if case .malformed = Self.relay(
-            input.span.extracting(0..<filling.byteCount), from: &position, through: &exchanges[exchange].down,
-            trailers: &trailerFields, into: &output)
-        {
-            targetBroke(exchange, at: now)
-            return false
+        } else {
+            let relayed = relayInput(exchange, isUp: false, from: target, byteCount: filling.byteCount)
+            guard relayed.isKept, relayed.outcome != .malformed else {
+                targetBroke(exchange, at: now)
+                return false
+            }
         }
         guard sendOutput(client, at: now) else {
             clientBroke(exchange, at: now)
             return false
         }
-        guard keepInput(target, position..<filling.byteCount) else {
-            targetBroke(exchange, at: now)
-            return false
-        }
         return true
+    }
+
+    private struct Relayed {
+        var outcome: RelayOutcome
+        var byteCount: Int
+        /// What is not content is kept for later.
+        var isKept: Bool
+    }
+
+    /// Rewrites the content at the front of `input` into `output`.
+    private mutating func relayInput(
+        _ exchange: Int, isUp: Bool, from source: Int, byteCount: Int
+    ) -> Relayed {
+        var lent = borrowInput()
+        defer { giveBack(&lent) }
+        let bytes = lent.span.extracting(0..<byteCount)
+        var position = 0
+        output.removeAll()
+        let outcome =
+            isUp
+            ? Self.relay(
+                bytes, from: &position, through: &exchanges[exchange].up, trailers: &trailerFields,
+                into: &output)
+            : Self.relay(
+                bytes, from: &position, through: &exchanges[exchange].down, trailers: &trailerFields,
+                into: &output)
+        let isKept = keepInput(source, bytes, position..<byteCount)
+        return Relayed(outcome: outcome, byteCount: position, isKept: isKept)
     }
 
     // MARK: - Splice
@@ -224,7 +250,8 @@ extension Worker {
         _ exchange: Int, isUp: Bool, from source: Int, to sink: Int, at now: Instant
     ) -> Bool {
         var lane = isUp ? exchanges[exchange].up : exchanges[exchange].down
-        let outcome = splice(&lane, isTunnel: exchanges[exchange].phase == .tunnel, from: source, to: sink, at: now)
+        let outcome = splice(
+            &lane, isTunnel: exchanges[exchange].phase == .tunnel, from: source, to: sink, at: now)
         if lane.hasPipe, lane.pipeByteCount == 0 {
             core.pipes.giveBack(lane.pipe)
             lane.hasPipe = false
@@ -285,7 +312,9 @@ extension Worker {
                 }
             }
             guard connections[sink].mayWrite else { break }
-            switch lane.pipe.readEnd.splice(to: connections[sink].socket, byteCountMax: Int(lane.pipeByteCount)) {
+            switch lane.pipe.readEnd.splice(
+                to: connections[sink].socket, byteCountMax: Int(lane.pipeByteCount))
+            {
             case .moved(let count):
                 lane.pipeByteCount -= UInt32(min(count, Int(lane.pipeByteCount)))
                 connections[sink].lastActivityAt = now

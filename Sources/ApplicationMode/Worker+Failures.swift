@@ -56,7 +56,7 @@ extension Worker {
     }
 
     /// A head that is no request: the connection ends with a status.
-    mutating func refuseHead(_ slot: Int, _ fault: HeadFault, byteCount: Int, at now: Instant) {
+    mutating func refuseHead(_ slot: Int, _ fault: HeadFault, at now: Instant) {
         let listener = connections[slot].listener
         exchangeCounters.add(1, .refusedHeads, listener: listener)
         requestHead.method = .other
@@ -68,10 +68,7 @@ extension Worker {
             closeClient(slot, at: now)
             return
         }
-        connections[slot].exchangePlusOne = UInt32(exchange) + 1
-        exchanges[exchange].startedAt = connections[slot].headStartedAt
         exchanges[exchange].isClientPersistent = false
-        connections[slot].headStartedAt = Instant(nanoseconds: 0)
         answer(exchange, status: fault.statusCode, at: now)
     }
 
@@ -117,7 +114,9 @@ extension Worker {
         let wasReused = target.map { connections[$0].isReused } ?? false
         if let target { detachAndClose(target, withReset: true, at: now) }
         guard exchanges[exchange].phase == .awaitingHead || exchanges[exchange].phase == .connecting else {
-            core.counters.add(1, .targetResets, target: exchanges[exchange].targetNumber, listener: exchanges[exchange].listener)
+            core.counters.add(
+                1, .targetResets, target: exchanges[exchange].targetNumber,
+                listener: exchanges[exchange].listener)
             abort(exchange, at: now)
             return
         }
@@ -127,7 +126,9 @@ extension Worker {
             repeatRequest(exchange, at: now)
             return
         }
-        core.counters.add(1, .targetResets, target: exchanges[exchange].targetNumber, listener: exchanges[exchange].listener)
+        core.counters.add(
+            1, .targetResets, target: exchanges[exchange].targetNumber, listener: exchanges[exchange].listener
+        )
         endOutstanding(exchange, .connectionError, at: now)
         fail(exchange, .targetClosed, at: now)
     }
@@ -202,8 +203,6 @@ extension Worker {
             closeClient(slot, at: now)
             return
         }
-        connections[slot].exchangePlusOne = UInt32(exchange) + 1
-        connections[slot].headStartedAt = Instant(nanoseconds: 0)
         exchanges[exchange].isClientPersistent = false
         fail(exchange, .requestTimedOut, at: now)
     }

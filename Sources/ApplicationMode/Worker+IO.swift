@@ -29,7 +29,8 @@ extension Worker {
         let held = connections[slot].input
         if !held.isEmpty {
             cells.copy(
-                cell: Int(held.cellPlusOne) - 1, offset: Int(held.offset), byteCount: Int(held.count), into: &input)
+                cell: Int(held.cellPlusOne) - 1, offset: Int(held.offset), byteCount: Int(held.count),
+                into: &input)
             cells.free(cell: Int(held.cellPlusOne) - 1)
             connections[slot].input = Held()
             filling.byteCount = Int(held.count)
@@ -70,6 +71,14 @@ extension Worker {
         connections[slot].input = Held(
             cellPlusOne: UInt32(cell) + 1, offset: 0, count: UInt32(range.count))
         return true
+    }
+
+    /// Keeps `output` as a whole in a cell; nil when there is none.
+    mutating func keepOutput() -> Int? {
+        var kept = OutputBuffer(capacity: 0)
+        swap(&kept, &output)
+        defer { swap(&kept, &output) }
+        return cells.keep(kept.storage.span.extracting(0..<kept.count))
     }
 
     /// Sends all of `output`, or holds what the socket does not take. False when the connection is lost.
@@ -113,10 +122,14 @@ extension Worker {
     }
 
     /// Holds bytes behind those that wait already. False when there is no room for them.
-    private static func hold(_ bytes: Span<UInt8>, of connection: inout Connection, in cells: inout Stash) -> Bool {
+    private static func hold(_ bytes: Span<UInt8>, of connection: inout Connection, in cells: inout Stash)
+        -> Bool
+    {
         guard connection.output.isEmpty else {
             let end = Int(connection.output.offset + connection.output.count)
-            guard cells.append(bytes, to: Int(connection.output.cellPlusOne) - 1, holding: end) else { return false }
+            guard cells.append(bytes, to: Int(connection.output.cellPlusOne) - 1, holding: end) else {
+                return false
+            }
             connection.output.count += UInt32(bytes.count)
             return true
         }
@@ -143,8 +156,8 @@ extension Worker {
         return lent
     }
 
-    mutating func giveBack(_ lent: consuming [UInt8]) {
-        input = lent
+    mutating func giveBack(_ lent: inout [UInt8]) {
+        swap(&lent, &input)
     }
 
     mutating func free(_ held: Held) {

@@ -19,67 +19,92 @@ extension Worker {
             if connections[target].hasEnded { targetBroke(exchange, at: now) }
             return false
         }
-        switch ResponseParser.parse(
-            input.span.extracting(0..<filling.byteCount), answering: exchanges[exchange].method,
-            into: &responseHead, limits: .standard)
-        {
-        case .needMore:
-            if connections[target].hasEnded || !keepInput(target, 0..<filling.byteCount) {
-                targetBroke(exchange, at: now)
-            }
+        let step = readAnswer(exchange, target, byteCount: filling.byteCount, at: now)
+        switch step {
+        case .waits:
+            if connections[target].hasEnded { targetBroke(exchange, at: now) }
             return false
-        case .refused:
+        case .malformed:
             fail(exchange, .malformedResponse, at: now)
             return false
-        case .complete:
-            if exchanges[exchange].answeredAt.nanoseconds == 0 { exchanges[exchange].answeredAt = now }
-            if responseHead.statusCode == 101 { return switchProtocols(exchange, target, filling, at: now) }
-            if responseHead.isInterim { return passInterim(exchange, target, filling, at: now) }
-            passHead(exchange, target, filling, at: now)
+        case .broken:
+            targetBroke(exchange, at: now)
+            return false
+        case .ignored:
             return true
-        }
-    }
-
-    /// 100 Continue, 103 Early Hints and their like: to whom can understand them.
-    private mutating func passInterim(
-        _ exchange: Int, _ target: Int, _ filling: Filling, at now: Instant
-    ) -> Bool {
-        let client = Int(exchanges[exchange].client)
-        exchanges[exchange].interimCount &+= 1
-        guard exchanges[exchange].interimCount <= Limits.interimResponseCountMax else {
-            fail(exchange, .malformedResponse, at: now)
-            return false
-        }
-        if exchanges[exchange].version != .http10 {
-            output.removeAll()
-            ForwardedResponse.writeInterim(
-                responseHead, input.span.extracting(0..<filling.byteCount), into: &output)
+        case .written(let isSwitching):
+            let client = Int(exchanges[exchange].client)
+            if isSwitching { exchanges[exchange].phase = .tunnel }
             guard sendOutput(client, at: now) else {
                 clientBroke(exchange, at: now)
                 return false
             }
+            return true
         }
-        guard keepInput(target, responseHead.byteCount..<filling.byteCount) else {
-            targetBroke(exchange, at: now)
-            return false
-        }
-        return true
     }
 
-    private mutating func passHead(_ exchange: Int, _ target: Int, _ filling: Filling, at now: Instant) {
+    private enum AnswerStep {
+        case waits
+        case malformed
+        /// What came cannot be kept, or its content is broken.
+        case broken
+        /// An interim response that the client would not understand.
+        case ignored
+        /// `output` has what goes to the client.
+        case written(isSwitching: Bool)
+    }
+
+    /// Reads the head at the front of `input`, and writes it with what came of its content.
+    private mutating func readAnswer(
+        _ exchange: Int, _ target: Int, byteCount: Int, at now: Instant
+    ) -> AnswerStep {
+        var lent = borrowInput()
+        defer { giveBack(&lent) }
+        let bytes = lent.span.extracting(0..<byteCount)
+        switch ResponseParser.parse(bytes, answering: exchanges[exchange].method, into: &responseHead) {
+        case .needMore:
+            return keepInput(target, bytes, 0..<byteCount) ? .waits : .broken
+        case .refused:
+            return .malformed
+        case .complete:
+            break
+        }
+        if exchanges[exchange].answeredAt.nanoseconds == 0 { exchanges[exchange].answeredAt = now }
+        output.removeAll()
+        if responseHead.statusCode == 101 { return switchProtocols(exchange, bytes) }
+        if responseHead.isInterim { return writeInterim(exchange, target, bytes) }
+        return writeHead(exchange, target, bytes, at: now)
+    }
+
+    /// 100 Continue, 103 Early Hints and their like: to whom can understand them.
+    private mutating func writeInterim(
+        _ exchange: Int, _ target: Int, _ bytes: Span<UInt8>
+    ) -> AnswerStep {
+        exchanges[exchange].interimCount &+= 1
+        guard exchanges[exchange].interimCount <= Limits.interimResponseCountMax else { return .malformed }
+        guard keepInput(target, bytes, responseHead.byteCount..<bytes.count) else { return .broken }
+        guard exchanges[exchange].version != .http10 else { return .ignored }
+        ForwardedResponse.writeInterim(responseHead, bytes, into: &output)
+        return .written(isSwitching: false)
+    }
+
+    private mutating func writeHead(
+        _ exchange: Int, _ target: Int, _ bytes: Span<UInt8>, at now: Instant
+    ) -> AnswerStep {
         let client = Int(exchanges[exchange].client)
         let statusCode = responseHead.statusCode
         freeReplay(exchange)
         exchanges[exchange].phase = .responding
         exchanges[exchange].statusCode = UInt16(statusCode)
         exchanges[exchange].targetStatusCode = UInt16(statusCode)
-        exchanges[exchange].isTargetPersistent = exchanges[exchange].isTargetPersistent && responseHead.isPersistent
+        exchanges[exchange].isTargetPersistent =
+            exchanges[exchange].isTargetPersistent && responseHead.isPersistent
         exchanges[exchange].down.reader = BodyReader(responseHead.framing)
-        let isChunkable = exchanges[exchange].version != .http10
         switch responseHead.framing {
         case .chunked, .untilClose, .streamed:
-            exchanges[exchange].down.form = isChunkable ? .chunked : .raw
             // HTTP/1.0 knows the end of such content by the end of the connection alone.
+            let isChunkable = exchanges[exchange].version != .http10
+            exchanges[exchange].down.form = isChunkable ? .chunked : .raw
             if !isChunkable { exchanges[exchange].isClientPersistent = false }
         case .none, .counted:
             exchanges[exchange].down.form = .raw
@@ -88,69 +113,45 @@ extension Worker {
             exchanges[exchange].isClientPersistent = false
         }
         countTargetStatus(exchange, statusCode)
-        output.removeAll()
-        writeResponseHead(exchange, filling.byteCount, at: now)
-        var position = responseHead.byteCount
-        let outcome = Self.relay(
-            input.span.extracting(0..<filling.byteCount), from: &position, through: &exchanges[exchange].down,
-            trailers: &trailerFields, into: &output)
-        guard sendOutput(client, at: now) else {
-            clientBroke(exchange, at: now)
-            return
-        }
-        guard case .malformed = outcome else {
-            if !keepInput(target, position..<filling.byteCount) { targetBroke(exchange, at: now) }
-            return
-        }
-        targetBroke(exchange, at: now)
-    }
-
-    private mutating func writeResponseHead(_ exchange: Int, _ byteCount: Int, at now: Instant) {
-        let listener = routing.listener(exchanges[exchange].listener)
         ForwardedResponse.write(
-            responseHead, input.span.extracting(0..<byteCount),
+            responseHead, bytes,
             facts: ResponseFacts(
                 isChunked: exchanges[exchange].down.form == .chunked,
                 isPersistent: exchanges[exchange].isClientPersistent,
                 clientVersion: exchanges[exchange].version,
-                attributes: listener?.route.listenerAttributes),
-            into: &output
-        )
+                attributes: routing.listener(exchanges[exchange].listener)?.route.listenerAttributes),
+            into: &output)
         output.append("\r\n")
-    }
-
-    func connectionIsOld(_ client: Int, at now: Instant) -> Bool {
-        guard let attributes = routing.listener(connections[client].listener)?.attributes else { return true }
-        return connections[client].startedAt.advanced(bySeconds: attributes.clientKeepAliveSeconds) <= now
+        var position = responseHead.byteCount
+        let outcome = Self.relay(
+            bytes, from: &position, through: &exchanges[exchange].down, trailers: &trailerFields,
+            into: &output)
+        guard outcome != .malformed, !output.hasOverflowed, keepInput(target, bytes, position..<bytes.count)
+        else { return .broken }
+        return .written(isSwitching: false)
     }
 
     /// 101: from here on the bytes are not HTTP any more.
-    private mutating func switchProtocols(
-        _ exchange: Int, _ target: Int, _ filling: Filling, at now: Instant
-    ) -> Bool {
+    private mutating func switchProtocols(_ exchange: Int, _ bytes: Span<UInt8>) -> AnswerStep {
         guard exchanges[exchange].upgrade == .webSocket, exchanges[exchange].up.isDone else {
-            fail(exchange, .malformedResponse, at: now)
-            return false
+            return .malformed
         }
-        let client = Int(exchanges[exchange].client)
         freeReplay(exchange)
         exchanges[exchange].statusCode = 101
         exchanges[exchange].targetStatusCode = 101
         exchanges[exchange].isClientPersistent = false
         exchanges[exchange].isTargetPersistent = false
-        exchangeCounters.add(1, .webSockets, listener: exchanges[exchange].listener)
-        output.removeAll()
-        ForwardedResponse.writeInterim(
-            responseHead, input.span.extracting(0..<filling.byteCount), into: &output)
-        output.append(input.span, responseHead.byteCount..<filling.byteCount)
-        exchanges[exchange].phase = .tunnel
         exchanges[exchange].up = ContentLane()
         exchanges[exchange].down = ContentLane()
-        guard sendOutput(client, at: now) else {
-            clientBroke(exchange, at: now)
-            return false
-        }
-        return true
+        exchangeCounters.add(1, .webSockets, listener: exchanges[exchange].listener)
+        ForwardedResponse.writeInterim(responseHead, bytes, into: &output)
+        output.append(bytes, responseHead.byteCount..<bytes.count)
+        return .written(isSwitching: true)
+    }
+
+    func connectionIsOld(_ client: Int, at now: Instant) -> Bool {
+        guard let attributes = routing.listener(connections[client].listener)?.attributes else { return true }
+        return connections[client].startedAt.advanced(bySeconds: attributes.clientKeepAliveSeconds) <= now
     }
 
     // MARK: - The end of an exchange
@@ -219,23 +220,14 @@ extension Worker {
         sendOwnAnswer(exchange, response.statusCode, at: now)
     }
 
-    mutating func redirect(_ exchange: Int, _ action: RedirectAction, input byteCount: Int, at now: Instant) {
-        let client = Int(exchanges[exchange].client)
+    mutating func redirect(_ exchange: Int, _ action: RedirectAction, at now: Instant) {
         output.removeAll()
         beginOwnAnswer(exchange, action.statusCode, at: now)
         output.append("Location: ")
-        text.removeAll(keepingCapacity: true)
-        guard
-            case .written = RedirectWriter.append(
-                action, for: requestHead, input.span.extracting(0..<byteCount),
-                in: RedirectWriter.Context(
-                    isSecure: connections[client].isSecure, port: connections[client].local.port),
-                to: &text)
-        else {
-            fail(exchange, .badRedirect, at: now)
-            return
-        }
-        output.append(text.span)
+        var location: [UInt8] = []
+        swap(&location, &text)
+        output.append(location.span)
+        swap(&location, &text)
         output.append("\r\n")
         endOwnHead(exchange, contentByteCount: 0)
         sendOwnAnswer(exchange, action.statusCode, at: now)
@@ -253,8 +245,7 @@ extension Worker {
 
     private mutating func beginOwnAnswer(_ exchange: Int, _ status: Int, at now: Instant) {
         if core.isDraining { exchanges[exchange].isClientPersistent = false }
-        // Content that came with the request is read off; more of it than this is not worth reading.
-        if !exchanges[exchange].up.reader.isComplete { exchanges[exchange].isClientPersistent = false }
+        if !exchanges[exchange].up.isDone { exchanges[exchange].isClientPersistent = false }
         advanceDate(to: now)
         OwnAnswer.begin(status, date: date.bytes.span, into: &output)
     }

@@ -254,8 +254,9 @@ extension Worker {
     /// An idle connection has an event, or is too old: whatever it is, nobody asked for it.
     mutating func leavePool(_ slot: Int, at now: Instant) {
         // Room to write is no news of an idle connection.
-        guard connections[slot].mayRead || connections[slot].isClosing || targetDeadline(slot) <= now
-            || !timers.isArmed(slot)
+        guard
+            connections[slot].mayRead || connections[slot].isClosing || targetDeadline(slot) <= now
+                || !timers.isArmed(slot)
         else { return }
         pool.remove(slot, &connections)
         closeTarget(slot, at: now)

@@ -39,9 +39,9 @@ struct FieldSection {
         var isUsual = true
         while index < end {
             let byte = bytes[index]
-            if ByteSet.usualName.contains(byte) {
+            if ASCIISet.usualName.contains(byte) {
                 index &+= 1
-            } else if ByteSet.token.contains(byte) {
+            } else if ASCIISet.token.contains(byte) {
                 isUsual = false
                 index &+= 1
             } else {
