@@ -127,6 +127,8 @@ public enum Limits {
 
     // Rules of a listener and whom it believes; more are refused with an error.
     public static let rulesPerListenerMax = 100
+    /// Of HTTP and HTTPS listeners.
+    public static let applicationRulesPerListenerMax = 2_000
     public static let rulePriorityMax = 50_000
     public static let valuesPerConditionMax = 32
     public static let conditionsPerRuleMax = 16

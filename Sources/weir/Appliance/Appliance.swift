@@ -66,8 +66,9 @@ struct Appliance: Sendable {
             || predecessor?.offer.registry.preservesClientIP ?? false
         let hasNetAdmin = try Self.reducePrivileges(
             settings, admin: admin, accessLogs: logs, keepsNetAdmin: preservesClientIP)
-        let always = DataPlaneFeatures.all.subtracting(.clientIPPreservation)
-        features = hasNetAdmin ? .all : always
+        // Application load balancers are refused until workers serve them.
+        let offered = DataPlaneFeatures.all.subtracting(.applicationMode)
+        features = hasNetAdmin ? offered : offered.subtracting(.clientIPPreservation)
     }
 
     static func readConfiguration(_ path: String) throws(CommandFailure) -> Configuration {
