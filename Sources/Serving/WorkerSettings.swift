@@ -79,6 +79,8 @@ public struct FlowCensus: Sendable {
 }
 
 /// The counters of one worker; others read them.
+///
+/// Its methods are inlinable: without that word the optimizer leaves them as calls, several for each step of a flow.
 public struct WorkerCounters: Sendable {
     public let targets: CounterTable
     public let listeners: CounterTable
@@ -96,23 +98,23 @@ public struct WorkerCounters: Sendable {
             rowCount: settings.targetNumberCountMax, columnCount: Limits.sourceAddressCountMax + 1)
     }
 
-    @inline(__always)
+    @inlinable @inline(__always)
     public func add(_ amount: Int, _ counter: FlowCounter, target: TargetNumber) {
         targets.add(amount, row: Int(target.rawValue), column: counter.rawValue)
     }
 
-    @inline(__always)
+    @inlinable @inline(__always)
     public func add(_ amount: Int, _ counter: FlowCounter, listener: ListenerNumber) {
         listeners.add(amount, row: Int(listener.rawValue), column: counter.rawValue)
     }
 
-    @inline(__always)
+    @inlinable @inline(__always)
     public func add(_ amount: Int, _ counter: FlowCounter, target: TargetNumber, listener: ListenerNumber) {
         add(amount, counter, target: target)
         add(amount, counter, listener: listener)
     }
 
-    @inline(__always)
+    @inlinable @inline(__always)
     public func add(_ amount: Int, _ counter: WorkerCounter) {
         worker.add(amount, row: 0, column: counter.rawValue)
     }

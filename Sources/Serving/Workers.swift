@@ -95,9 +95,16 @@ package final class Workers: Sendable {
     // MARK: - Listeners
 
     /// Opens what `bindings` has and no worker serves yet. Opens all or none; `publish` or `abandon` the ticket.
-    package func prepare(_ bindings: [ListenerBinding]) throws(ListenerOpenErrors) -> UInt64 {
+    ///
+    /// - Parameter others: Those of other modes in this process, from whom these take an address over when a
+    ///   listener has changed its mode.
+    package func prepare(
+        _ bindings: [ListenerBinding], besides others: [Workers] = []
+    ) throws(ListenerOpenErrors) -> UInt64 {
         let served = state.withLock { $0.served }
-        let ownAddresses = Set(served.map { OwnAddress(endpoint: $0.endpoint, transport: $0.transport) })
+        let ownAddresses = others.reduce(into: Self.addresses(of: served)) { addresses, other in
+            addresses.formUnion(Self.addresses(of: other.state.withLock { $0.served }))
+        }
         var opened: [(binding: ListenerBinding, shares: [PlacedSocket])] = []
         var errors: [ListenerOpenError] = []
         for binding in bindings where !served.contains(binding) {
@@ -140,6 +147,10 @@ package final class Workers: Sendable {
     private struct OwnAddress: Hashable {
         let endpoint: Endpoint
         let transport: Transport
+    }
+
+    private static func addresses(of bindings: Set<ListenerBinding>) -> Set<OwnAddress> {
+        Set(bindings.map { OwnAddress(endpoint: $0.endpoint, transport: $0.transport) })
     }
 
     package func abandon(ticket: UInt64) {

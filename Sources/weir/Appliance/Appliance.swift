@@ -194,7 +194,8 @@ struct Appliance: Sendable {
         }
         let workers = networkMode.workers
         let accessLog = try AccessLog(rings: networkMode.accessRings)
-        workers.inherit(predecessor?.sockets ?? activation.sockets)
+        let inherited = InheritedSockets(predecessor?.sockets ?? activation.sockets)
+        workers.inherit(inherited)
         defer {
             probes.stop()
             workers.stop()
@@ -233,7 +234,7 @@ struct Appliance: Sendable {
         let signals = await UnixSignalsSequence(trapping: .sighup, .sigterm, .sigint, .sigusr2)
         try await predecessor?.takeOver(workers, registry, version: WeirVersion.current)
         closeFormerAdminSocket()
-        settleInheritance(workers)
+        settle(inherited, workers)
         try await run(
             registry, workers: workers, contexts: contexts, accessLog: accessLog, admin: socket,
             signals: signals)
@@ -290,9 +291,9 @@ struct Appliance: Sendable {
     }
 
     /// Once this process serves: closes sockets that no listener wanted, and gives every worker its share.
-    private func settleInheritance(_ workers: Workers) {
+    private func settle(_ inherited: InheritedSockets, _ workers: Workers) {
         for warning in activation.warnings { logger.warning("\(warning)") }
-        let unclaimed = workers.closeUnclaimed()
+        let unclaimed = inherited.closeUnclaimed()
         if !unclaimed.isEmpty {
             let list = unclaimed.joined(separator: ", ")
             if predecessor == nil {
