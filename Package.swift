@@ -118,7 +118,8 @@ let package = Package(
         .executableTarget(
             name: "weir",
             dependencies: [
-                "AdminModel", "AdminServer", "Balancing", "ControlPlane", "HealthChecking", "LinuxIO",
+                "AdminModel", "AdminServer", "ApplicationMode", "Balancing", "ControlPlane", "HealthChecking",
+                "LinuxIO",
                 "NetworkMode", "Reactor", "Serving", "TLSTermination",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),

@@ -66,9 +66,7 @@ struct Appliance: Sendable {
             || predecessor?.offer.registry.preservesClientIP ?? false
         let hasNetAdmin = try Self.reducePrivileges(
             settings, admin: admin, accessLogs: logs, keepsNetAdmin: preservesClientIP)
-        // Application load balancers are refused until workers serve them.
-        let offered = DataPlaneFeatures.all.subtracting(.applicationMode)
-        features = hasNetAdmin ? offered : offered.subtracting(.clientIPPreservation)
+        features = hasNetAdmin ? .all : .all.subtracting(.clientIPPreservation)
     }
 
     static func readConfiguration(_ path: String) throws(CommandFailure) -> Configuration {
@@ -187,13 +185,12 @@ struct Appliance: Sendable {
         adviseOnKernelSettings()
 
         let probes = try ProbeControlAdapter()
-        let networkMode = try NetworkWorkers(
+        let workers = try ModeWorkers(
             processors: processors(), settings: workerSettings, isHolding: predecessor != nil
         ) { target in
             probes.trafficRefused(target)
         }
-        let workers = networkMode.workers
-        let accessLog = try AccessLog(rings: networkMode.accessRings)
+        let accessLog = try AccessLog(rings: workers.network.accessRings)
         let inherited = InheritedSockets(predecessor?.sockets ?? activation.sockets)
         workers.inherit(inherited)
         defer {
@@ -291,7 +288,7 @@ struct Appliance: Sendable {
     }
 
     /// Once this process serves: closes sockets that no listener wanted, and gives every worker its share.
-    private func settle(_ inherited: InheritedSockets, _ workers: Workers) {
+    private func settle(_ inherited: InheritedSockets, _ workers: ModeWorkers) {
         for warning in activation.warnings { logger.warning("\(warning)") }
         let unclaimed = inherited.closeUnclaimed()
         if !unclaimed.isEmpty {
@@ -316,7 +313,7 @@ struct Appliance: Sendable {
     // MARK: - Running
 
     private func run(
-        _ registry: Registry, workers: Workers, contexts: TLSContexts, accessLog: AccessLog,
+        _ registry: Registry, workers: ModeWorkers, contexts: TLSContexts, accessLog: AccessLog,
         admin socket: AdminListeningSocket, signals: UnixSignalsSequence
     ) async throws {
         let upgrader = Upgrader(
@@ -433,7 +430,7 @@ struct Appliance: Sendable {
     }
 
     /// Says once when a source address has used more than half of its ports towards a target.
-    private func watchPorts(_ workers: Workers) async {
+    private func watchPorts(_ workers: ModeWorkers) async {
         var isWarned = false
         while (try? await Task.sleep(for: .seconds(10))) != nil {
             let warnings = workers.portWarnings
