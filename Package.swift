@@ -145,7 +145,14 @@ let package = Package(
             name: "BalancingTests", dependencies: ["Balancing", "CAllocationCount", "HTTPCore"],
             swiftSettings: tests),
         .testTarget(
-            name: "HTTPCoreTests", dependencies: ["Balancing", "CAllocationCount", "HTTPCore"],
+            name: "HTTPCoreTests",
+            dependencies: [
+                "Balancing", "CAllocationCount", "HTTPCore",
+                // Its llhttp is the second opinion on every head that is accepted.
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
             swiftSettings: tests),
         .testTarget(
             name: "LinuxIOTests", dependencies: ["CLinux", "LinuxIO", "Reactor"], swiftSettings: tests),
