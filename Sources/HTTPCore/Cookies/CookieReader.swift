@@ -42,21 +42,13 @@ public struct CookieReader: Sendable, BitwiseCopyable {
         var equals = piece.lowerBound
         while equals < piece.upperBound, bytes[equals] != UInt8(ascii: "=") { equals += 1 }
         guard equals < piece.upperBound else { return nil }
-        let name = trimmed(piece.lowerBound..<equals, bytes)
-        var value = trimmed(equals + 1..<piece.upperBound, bytes)
+        let name = FieldSyntax.trimmed(piece.lowerBound..<equals, bytes)
+        var value = FieldSyntax.trimmed(equals + 1..<piece.upperBound, bytes)
         let quote = UInt8(ascii: "\"")
         if value.count >= 2, bytes[value.lowerBound] == quote, bytes[value.upperBound - 1] == quote {
             value = value.lowerBound + 1..<value.upperBound - 1
         }
         return Cookie(name: ByteRange(name), value: ByteRange(value))
-    }
-
-    private static func trimmed(_ range: Range<Int>, _ bytes: Span<UInt8>) -> Range<Int> {
-        var start = range.lowerBound
-        var end = range.upperBound
-        while start < end, FieldSyntax.isWhitespace(bytes[start]) { start += 1 }
-        while end > start, FieldSyntax.isWhitespace(bytes[end - 1]) { end -= 1 }
-        return start..<end
     }
 }
 
