@@ -71,8 +71,17 @@ let package = Package(
             name: "TLSTermination", dependencies: ["Balancing", "CLinux", "COpenSSL", "LinuxIO"],
             swiftSettings: dataPath),
         .target(name: "Reactor", dependencies: ["Balancing", "LinuxIO"], swiftSettings: dataPath),
+        // What the modes have in common: listeners, workers, the way to targets, access logs.
         .target(
-            name: "NetworkMode", dependencies: ["Balancing", "LinuxIO", "Reactor", "TLSTermination"],
+            name: "Serving", dependencies: ["Balancing", "LinuxIO", "Reactor", "TLSTermination"],
+            swiftSettings: dataPath),
+        .target(
+            name: "NetworkMode",
+            dependencies: ["Balancing", "LinuxIO", "Reactor", "Serving", "TLSTermination"],
+            swiftSettings: dataPath),
+        .target(
+            name: "ApplicationMode",
+            dependencies: ["Balancing", "HTTPCore", "LinuxIO", "Reactor", "Serving", "TLSTermination"],
             swiftSettings: dataPath),
         .target(
             name: "HealthChecking",
@@ -110,7 +119,7 @@ let package = Package(
             name: "weir",
             dependencies: [
                 "AdminModel", "AdminServer", "Balancing", "ControlPlane", "HealthChecking", "LinuxIO",
-                "NetworkMode", "Reactor", "TLSTermination",
+                "NetworkMode", "Reactor", "Serving", "TLSTermination",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -146,7 +155,8 @@ let package = Package(
         .testTarget(
             name: "NetworkModeTests",
             dependencies: [
-                "CAllocationCount", "CLinux", "LinuxIO", "NetworkMode", "Reactor", "TLSTermination",
+                "CAllocationCount", "CLinux", "LinuxIO", "NetworkMode", "Reactor", "Serving",
+                "TLSTermination",
             ],
             swiftSettings: tests),
         .testTarget(

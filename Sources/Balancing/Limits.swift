@@ -113,10 +113,27 @@ public enum Limits {
     public static let accessLogSourceCountMax = 65_536
     public static let registeredCertificateCountMax = 1 << 20
 
+    // Application mode. One read and one write of an exchange; the latter holds a rewritten head as well.
+    public static let exchangeInputByteCountMax = 68 << 10
+    public static let exchangeOutputByteCountMax = 96 << 10
+    /// A client that sends many requests at once gives way to others after so many.
+    public static let exchangesPerTurnMax = 16
+    /// Plain content of at least this many bytes still to come moves by splice.
+    public static let spliceContentByteCountMin = 256 << 10
+    public static let interimResponseCountMax = 16
+    /// Idle connections that each worker keeps to one target, and for how long; more are closed after use.
+    public static let pooledConnectionsPerTargetMax = 256
+    public static let pooledConnectionSeconds = 60
+    /// How long what an answered client still sends is read off before its connection ends.
+    public static let lingerSeconds = 5
+
     // Rules of a listener and whom it believes; more are refused with an error.
     public static let rulesPerListenerMax = 100
+    /// Of HTTP and HTTPS listeners.
+    public static let applicationRulesPerListenerMax = 2_000
     public static let rulePriorityMax = 50_000
     public static let valuesPerConditionMax = 32
+    public static let conditionsPerRuleMax = 16
     public static let trustedRangeCountMax = 64
 
     // Probes.

@@ -206,6 +206,12 @@ extension RoutingSnapshot {
         return number < listeners.count ? listeners[number] : nil
     }
 
+    /// Where a target is; nil when its number is not in use.
+    public func endpoint(of target: TargetNumber) -> Endpoint? {
+        let number = Int(target.rawValue)
+        return number < endpoints.count ? endpoints[number] : nil
+    }
+
     /// Chooses the target of a new flow: first the group by weight, then the target by the group's table.
     ///
     /// A group whose every eligible target was tried, or that has none, yields nil. Constant time but for
@@ -233,8 +239,7 @@ extension RoutingSnapshot {
                 })
         else { return nil }
         let target = group.targets[position]
-        guard Int(target.rawValue) < endpoints.count, let endpoint = endpoints[Int(target.rawValue)]
-        else { return nil }
+        guard let endpoint = endpoint(of: target) else { return nil }
         return Selection(target: target, endpoint: endpoint, groupIndex: groupIndex, tableSlot: slot)
     }
 

@@ -13,6 +13,7 @@ import LinuxIO
 import Logging
 import NetworkMode
 import ServiceLifecycle
+import Serving
 import TLSTermination
 import UnixSignals
 
@@ -65,8 +66,9 @@ struct Appliance: Sendable {
             || predecessor?.offer.registry.preservesClientIP ?? false
         let hasNetAdmin = try Self.reducePrivileges(
             settings, admin: admin, accessLogs: logs, keepsNetAdmin: preservesClientIP)
-        let always = DataPlaneFeatures.all.subtracting(.clientIPPreservation)
-        features = hasNetAdmin ? .all : always
+        // Application load balancers are refused until workers serve them.
+        let offered = DataPlaneFeatures.all.subtracting(.applicationMode)
+        features = hasNetAdmin ? offered : offered.subtracting(.clientIPPreservation)
     }
 
     static func readConfiguration(_ path: String) throws(CommandFailure) -> Configuration {
@@ -185,13 +187,15 @@ struct Appliance: Sendable {
         adviseOnKernelSettings()
 
         let probes = try ProbeControlAdapter()
-        let workers = try Workers(
+        let networkMode = try NetworkWorkers(
             processors: processors(), settings: workerSettings, isHolding: predecessor != nil
         ) { target in
             probes.trafficRefused(target)
         }
-        let accessLog = try AccessLog(rings: workers.accessRings)
-        workers.inherit(predecessor?.sockets ?? activation.sockets)
+        let workers = networkMode.workers
+        let accessLog = try AccessLog(rings: networkMode.accessRings)
+        let inherited = InheritedSockets(predecessor?.sockets ?? activation.sockets)
+        workers.inherit(inherited)
         defer {
             probes.stop()
             workers.stop()
@@ -230,7 +234,7 @@ struct Appliance: Sendable {
         let signals = await UnixSignalsSequence(trapping: .sighup, .sigterm, .sigint, .sigusr2)
         try await predecessor?.takeOver(workers, registry, version: WeirVersion.current)
         closeFormerAdminSocket()
-        settleInheritance(workers)
+        settle(inherited, workers)
         try await run(
             registry, workers: workers, contexts: contexts, accessLog: accessLog, admin: socket,
             signals: signals)
@@ -287,9 +291,9 @@ struct Appliance: Sendable {
     }
 
     /// Once this process serves: closes sockets that no listener wanted, and gives every worker its share.
-    private func settleInheritance(_ workers: Workers) {
+    private func settle(_ inherited: InheritedSockets, _ workers: Workers) {
         for warning in activation.warnings { logger.warning("\(warning)") }
-        let unclaimed = workers.closeUnclaimed()
+        let unclaimed = inherited.closeUnclaimed()
         if !unclaimed.isEmpty {
             let list = unclaimed.joined(separator: ", ")
             if predecessor == nil {

@@ -4,7 +4,7 @@ import Balancing
 import ControlPlane
 import HealthChecking
 import LinuxIO
-import NetworkMode
+import Serving
 import Synchronization
 
 /// Network mode's workers, asked with async calls.

@@ -9,6 +9,7 @@ import ControlPlane
 import HealthChecking
 import LinuxIO
 import NetworkMode
+import Serving
 import Synchronization
 import TLSTermination
 

@@ -7,7 +7,7 @@ import Balancing
 import ControlPlane
 import Foundation
 import LinuxIO
-import NetworkMode
+import Serving
 
 /// The process that this one takes over from.
 final class UpgradePredecessor: Sendable {

@@ -11,7 +11,7 @@ import ControlPlane
 import Foundation
 import LinuxIO
 import Logging
-import NetworkMode
+import Serving
 import Synchronization
 
 final class Upgrader: Sendable {

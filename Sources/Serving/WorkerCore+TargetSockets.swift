@@ -3,16 +3,11 @@
 // One source address has about 28,000 ports towards one target (RFC 6056; ip(7), ip_local_port_range).
 // The port is chosen at connect, per target, not at bind, where it would be taken for all targets
 // (IP_BIND_ADDRESS_NO_PORT). A source whose ports are all taken gives way to the next.
-//
-// Left to itself the kernel tries port after port from where it last found one, and sooner or later it
-// comes to a stretch of thousands that live flows hold: measured, 10,000 live flows doubled the cost of a
-// connection, and some took 70 ms. So where many are in use a worker names a few ports at a time for the
-// kernel to choose from (IP_LOCAL_PORT_RANGE), in turn, so that the ones longest out of use come first.
 
 import Balancing
 import LinuxIO
 
-enum TargetSocket {
+public enum TargetSocket {
     /// Connected (UDP) or connecting (TCP). The column is zero for the kernel's choice of source, else one
     /// more than the index of the source address, or `clientColumn`.
     case open(Descriptor, sourceColumn: UInt8)
@@ -23,29 +18,32 @@ enum TargetSocket {
     case noDescriptor
 
     /// The source is the client's own address, whose ports are not Weir's to count: it has one, not thousands.
-    static let clientColumn = UInt8.max
+    public static let clientColumn = UInt8.max
 }
 
 extension WorkerCounters {
     /// Counts a local port towards a target.
-    func addPort(_ amount: Int, target: TargetNumber, column: UInt8) {
+    public func addPort(_ amount: Int, target: TargetNumber, column: UInt8) {
         guard column != TargetSocket.clientColumn else { return }
         ports.add(amount, row: Int(target.rawValue), column: Int(column))
     }
 }
 
-extension Worker {
+extension WorkerCore {
+    /// Opens a socket for one target and begins to connect it. The descriptor is the caller's.
+    ///
     /// - Parameters:
+    ///   - target: Whose registration the port counts for.
     ///   - client: Whose address the target is to see, where the families agree; nil for one of Weir's own.
     ///   - hasEarlyBytes: There is something to send as soon as the connection stands.
-    mutating func openTargetSocket(
-        _ transport: Transport, to selection: Selection, as client: Endpoint? = nil,
+    public mutating func openTargetSocket(
+        _ transport: Transport, to endpoint: Endpoint, of target: TargetNumber, as client: Endpoint? = nil,
         hasEarlyBytes: Bool = false
     ) -> TargetSocket {
-        let family = selection.endpoint.address.family
+        let family = endpoint.address.family
         if let client {
             if client.address.family == family {
-                return openSocket(transport, to: selection.endpoint, as: client, hasEarlyBytes: hasEarlyBytes)
+                return openSocket(transport, to: endpoint, as: client, hasEarlyBytes: hasEarlyBytes)
             }
             counters.add(1, .unpreservedFlows)
         }
@@ -56,7 +54,7 @@ extension Worker {
             prepare(socket, transport, hasEarlyBytes: hasEarlyBytes)
             let sourceColumn = bindToNextSource(socket, family)
             let errno =
-                sourceColumn.map { connect(socket, transport, to: selection, sourceColumn: $0) }
+                sourceColumn.map { connect(socket, transport, to: endpoint, of: target, sourceColumn: $0) }
                 ?? .addressNotAvailable
             if let sourceColumn, errno == nil || errno == .inProgress {
                 return .open(socket, sourceColumn: sourceColumn)
@@ -111,22 +109,22 @@ extension Worker {
     private func prepare(_ socket: Descriptor, _ transport: Transport, hasEarlyBytes: Bool) {
         switch transport {
         case .tcp:
-            // TCP_NODELAY waits for a second write; see pump.
+            // TCP_NODELAY waits for a second write; the mode sees to it.
             if let algorithm = settings.targetCongestionControl { _ = socket.setCongestionControl(algorithm) }
             // The handshake's last ACK then travels with the first bytes: a packet less, and the target wakes
             // once. The kernel turns quick acknowledgement on again when the connection stands.
             if hasEarlyBytes { socket.set(.quickAcknowledge, to: 0) }
         case .udp:
-            // UDP_GRO waits for a flow of many datagrams; see datagramFlowIsReady.
+            // UDP_GRO waits for a flow of many datagrams; the mode sees to it.
             break
         }
     }
 
     private mutating func connect(
-        _ socket: Descriptor, _ transport: Transport, to selection: Selection, sourceColumn: UInt8
+        _ socket: Descriptor, _ transport: Transport, to endpoint: Endpoint, of target: TargetNumber,
+        sourceColumn: UInt8
     ) -> Errno? {
-        let target = Int(selection.target.rawValue)
-        let usedCount = counters.ports.load(row: target, column: Int(sourceColumn))
+        let usedCount = counters.ports.load(row: Int(target.rawValue), column: Int(sourceColumn))
         if transport == .tcp, portSteering.isWorthwhile(usedCount: Int(truncatingIfNeeded: usedCount)) {
             for _ in 0..<Limits.steeredAttemptCountMax {
                 // Linux before 6.3 has no such option.
@@ -134,12 +132,12 @@ extension Worker {
                     portSteering.isAvailable = false
                     break
                 }
-                let errno = socket.connect(to: selection.endpoint)
+                let errno = socket.connect(to: endpoint)
                 if errno != .addressNotAvailable { return errno }
             }
             socket.set(.localPortRange, to: 0)
         }
-        return socket.connect(to: selection.endpoint)
+        return socket.connect(to: endpoint)
     }
 
     /// Binds to the next source address of the family, each one further on than the last, so that they share
@@ -154,34 +152,5 @@ extension Worker {
             return errno == nil ? UInt8(clamping: nextSource + 1) : nil
         }
         return 0
-    }
-}
-
-/// Which ports a connection may use when many are taken.
-struct PortSteering {
-    /// Of the ephemeral range; see ip(7), ip_local_port_range.
-    private let ports: ClosedRange<UInt16>
-    private let usedCountMin: Int
-    private var next: Int
-    var isAvailable = true
-
-    /// - Parameters:
-    ///   - worker: Each begins elsewhere, so that they seldom ask for the same ports.
-    init(ports: ClosedRange<UInt16>, worker: Int, workerCount: Int) {
-        self.ports = ports
-        usedCountMin = ports.count * Limits.ephemeralPortUseSteeredPercent / 100 / max(1, workerCount)
-        next = ports.count / max(1, workerCount) * worker
-    }
-
-    func isWorthwhile(usedCount: Int) -> Bool {
-        isAvailable && usedCount > usedCountMin && ports.count >= Limits.steeredPortCount
-    }
-
-    /// The value of IP_LOCAL_PORT_RANGE for the next few ports.
-    mutating func nextRange() -> Int32 {
-        if next + Limits.steeredPortCount > ports.count { next = 0 }
-        let lowest = UInt32(ports.lowerBound) + UInt32(next)
-        next += Limits.steeredPortCount
-        return Int32(bitPattern: (lowest + UInt32(Limits.steeredPortCount) - 1) << 16 | lowest)
     }
 }

@@ -3,22 +3,22 @@
 import Balancing
 import LinuxIO
 
-package struct WorkerSettings: Sendable {
+public struct WorkerSettings: Sendable {
     /// Flows over all workers; each worker's slab could hold them all, but takes memory only as used.
-    package var tcpFlowCountMax: Int
-    package var udpFlowCountMax: Int
-    package var targetNumberCountMax: Int
-    package var listenerNumberCountMax: Int
+    public var tcpFlowCountMax: Int
+    public var udpFlowCountMax: Int
+    public var targetNumberCountMax: Int
+    public var listenerNumberCountMax: Int
     /// See tcp(7), TCP_CONGESTION; nil keeps the system's default. Clients inherit theirs from the listener.
-    package var clientCongestionControl: String?
-    package var targetCongestionControl: String?
-    package var udpIdleTimeoutSeconds: Int
-    package var ephemeralPorts = Machine.ephemeralPorts()
+    public var clientCongestionControl: String?
+    public var targetCongestionControl: String?
+    public var udpIdleTimeoutSeconds: Int
+    public var ephemeralPorts = Machine.ephemeralPorts()
     /// TLS handshakes with clients: how long one may take, and how many each worker has under way.
-    package var handshakeTimeoutSeconds = Limits.handshakeTimeoutSeconds
-    package var handshakeCountMax = Limits.handshakeCountMax
+    public var handshakeTimeoutSeconds = Limits.handshakeTimeoutSeconds
+    public var handshakeCountMax = Limits.handshakeCountMax
     /// Connections of TLS listeners whose log lines may wait to be written, in each worker.
-    package var accessLogRecordCountMax = Limits.accessLogRecordsPerWorker
+    public var accessLogRecordCountMax = Limits.accessLogRecordsPerWorker
 
     package init(
         tcpFlowCountMax: Int = Limits.tcpFlowCountDefault, udpFlowCountMax: Int = Limits.udpFlowCountDefault,
@@ -56,7 +56,7 @@ package struct WorkerSettings: Sendable {
 }
 
 /// How many flows live over all workers: each writes its own row and reads the others'.
-package struct FlowCensus: Sendable {
+public struct FlowCensus: Sendable {
     private let table: CounterTable
 
     package init(workerCount: Int) {
@@ -65,11 +65,11 @@ package struct FlowCensus: Sendable {
 
     var workerCount: Int { table.rowCount }
 
-    func change(_ transport: Transport, by amount: Int, worker: Int) {
+    public func change(_ transport: Transport, by amount: Int, worker: Int) {
         table.add(amount, row: worker, column: column(transport))
     }
 
-    package func count(_ transport: Transport) -> Int {
+    public func count(_ transport: Transport) -> Int {
         var sum: UInt64 = 0
         for row in 0..<table.rowCount { sum &+= table.load(row: row, column: column(transport)) }
         return Int(truncatingIfNeeded: sum)
@@ -79,12 +79,14 @@ package struct FlowCensus: Sendable {
 }
 
 /// The counters of one worker; others read them.
-package struct WorkerCounters: Sendable {
-    package let targets: CounterTable
-    package let listeners: CounterTable
-    package let worker: CounterTable
+///
+/// Its methods are inlinable: without that word the optimizer leaves them as calls, several for each step of a flow.
+public struct WorkerCounters: Sendable {
+    public let targets: CounterTable
+    public let listeners: CounterTable
+    public let worker: CounterTable
     /// Local ports in use per target (row) and source address (column; 0 is the kernel's choice).
-    package let ports: CounterTable
+    public let ports: CounterTable
 
     init(settings: WorkerSettings) {
         targets = CounterTable(
@@ -96,24 +98,24 @@ package struct WorkerCounters: Sendable {
             rowCount: settings.targetNumberCountMax, columnCount: Limits.sourceAddressCountMax + 1)
     }
 
-    @inline(__always)
-    func add(_ amount: Int, _ counter: FlowCounter, target: TargetNumber) {
+    @inlinable @inline(__always)
+    public func add(_ amount: Int, _ counter: FlowCounter, target: TargetNumber) {
         targets.add(amount, row: Int(target.rawValue), column: counter.rawValue)
     }
 
-    @inline(__always)
-    func add(_ amount: Int, _ counter: FlowCounter, listener: ListenerNumber) {
+    @inlinable @inline(__always)
+    public func add(_ amount: Int, _ counter: FlowCounter, listener: ListenerNumber) {
         listeners.add(amount, row: Int(listener.rawValue), column: counter.rawValue)
     }
 
-    @inline(__always)
-    func add(_ amount: Int, _ counter: FlowCounter, target: TargetNumber, listener: ListenerNumber) {
+    @inlinable @inline(__always)
+    public func add(_ amount: Int, _ counter: FlowCounter, target: TargetNumber, listener: ListenerNumber) {
         add(amount, counter, target: target)
         add(amount, counter, listener: listener)
     }
 
-    @inline(__always)
-    func add(_ amount: Int, _ counter: WorkerCounter) {
+    @inlinable @inline(__always)
+    public func add(_ amount: Int, _ counter: WorkerCounter) {
         worker.add(amount, row: 0, column: counter.rawValue)
     }
 }

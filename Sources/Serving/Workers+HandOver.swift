@@ -5,6 +5,7 @@
 import Balancing
 import LinuxIO
 import Reactor
+import Synchronization
 
 /// A listening socket that came from the service manager or from the process before this one.
 package struct InheritedSocket: Sendable {
@@ -22,6 +23,39 @@ package struct InheritedSocket: Sendable {
     }
 }
 
+/// What came from another process and waits for a listener that wants it; the workers of all modes take from it.
+package final class InheritedSockets: Sendable {
+    private let unclaimed: Mutex<[(index: Int, socket: InheritedSocket)]>
+
+    package init(_ sockets: [InheritedSocket]) {
+        unclaimed = Mutex(sockets.enumerated().map { ($0, $1) })
+    }
+
+    /// Takes the sockets of a binding's address, each with its place in the list that was inherited.
+    func claim(_ binding: ListenerBinding) -> [(index: Int, socket: InheritedSocket)] {
+        unclaimed.withLock { unclaimed in
+            let isOwn = { (inherited: (index: Int, socket: InheritedSocket)) in
+                inherited.socket.endpoint == binding.endpoint
+                    && inherited.socket.transport == binding.transport
+            }
+            defer { unclaimed.removeAll(where: isOwn) }
+            return unclaimed.filter(isOwn)
+        }
+    }
+
+    /// Closes the sockets that no listener wanted, and names their addresses.
+    package func closeUnclaimed() -> [String] {
+        let left = unclaimed.withLock { unclaimed in
+            defer { unclaimed = [] }
+            return unclaimed
+        }
+        return left.map { _, unclaimed in
+            unclaimed.socket.close()
+            return "\(unclaimed.transport == .tcp ? "TCP" : "UDP") \(unclaimed.endpoint)"
+        }
+    }
+}
+
 /// A socket and whose it will be.
 struct PlacedSocket {
     let worker: Int
@@ -32,19 +66,14 @@ struct PlacedSocket {
 
 /// What is inherited and where it went.
 struct Inheritance {
-    private var unclaimed: [(index: Int, socket: InheritedSocket)] = []
+    private var sockets = InheritedSockets([])
     private(set) var places: [Int: ListenerShare] = [:]
     /// Workers without a share of a TCP listener whose address takes more sockets.
     private(set) var lacking: [(binding: ListenerBinding, worker: Int)] = []
     private var nextWorker = 0
 
-    mutating func add(_ sockets: [InheritedSocket]) {
-        unclaimed += sockets.enumerated().map { ($0, $1) }
-    }
-
-    mutating func takeUnclaimed() -> [InheritedSocket] {
-        defer { unclaimed = [] }
-        return unclaimed.map(\.socket)
+    mutating func take(from sockets: InheritedSockets) {
+        self.sockets = sockets
     }
 
     mutating func takeLacking() -> [(binding: ListenerBinding, worker: Int)] {
@@ -54,11 +83,8 @@ struct Inheritance {
 
     /// The sockets of a binding's address, spread over the workers; nil when none was inherited.
     mutating func claim(_ binding: ListenerBinding, workerCount: Int) -> [PlacedSocket]? {
-        let own = unclaimed.filter {
-            $0.socket.endpoint == binding.endpoint && $0.socket.transport == binding.transport
-        }
+        let own = sockets.claim(binding)
         guard !own.isEmpty else { return nil }
-        unclaimed.removeAll { claimed in own.contains { $0.index == claimed.index } }
         var shareCounts = [Int](repeating: 0, count: workerCount)
         var placed: [PlacedSocket] = []
         for (index, inherited) in own {
@@ -83,16 +109,8 @@ extension Workers {
     // MARK: - Taking over
 
     /// Offers sockets to `prepare`, which takes those of the configured addresses instead of binding.
-    package func inherit(_ sockets: [InheritedSocket]) {
-        withInheritance { $0.add(sockets) }
-    }
-
-    /// Closes the inherited sockets that no listener wanted, and names their addresses.
-    package func closeUnclaimed() -> [String] {
-        withInheritance { $0.takeUnclaimed() }.map { unclaimed in
-            unclaimed.socket.close()
-            return "\(unclaimed.transport == .tcp ? "TCP" : "UDP") \(unclaimed.endpoint)"
-        }
+    package func inherit(_ sockets: InheritedSockets) {
+        withInheritance { $0.take(from: sockets) }
     }
 
     /// Gives each flow to the worker whose socket its client's datagrams come to. A flow whose socket nobody wanted

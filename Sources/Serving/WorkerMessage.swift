@@ -49,11 +49,11 @@ package struct ListenerChange: Sendable {
 /// A worker that went through all its slots in one turn would hold up its traffic for as long.
 package final class FlowCollector: Sendable {
     /// How far one worker has come.
-    struct Progress: Sendable {
-        var nextFlowSlot = 0
-        var nextDatagramSlot = 0
-        var liveCount = 0
-        var isDone = false
+    package struct Progress: Sendable {
+        package var nextFlowSlot = 0
+        package var nextDatagramSlot = 0
+        package var liveCount = 0
+        package var isDone = false
     }
 
     private struct State {
@@ -63,7 +63,7 @@ package final class FlowCollector: Sendable {
 
     private let state: Mutex<State>
     private let countMax: Int
-    let slotsPerMessage: Int
+    package let slotsPerMessage: Int
 
     package init(
         countMax: Int, workerCount: Int, slotsPerMessage: Int = Limits.slotsListedPerTurnMax
@@ -73,9 +73,9 @@ package final class FlowCollector: Sendable {
         state = Mutex(State(progress: [Progress](repeating: Progress(), count: workerCount)))
     }
 
-    func progress(of worker: Int) -> Progress { state.withLock { $0.progress[worker] } }
+    package func progress(of worker: Int) -> Progress { state.withLock { $0.progress[worker] } }
 
-    func add(_ records: [FlowRecord], of worker: Int, _ progress: Progress) {
+    package func add(_ records: [FlowRecord], of worker: Int, _ progress: Progress) {
         state.withLock { state in
             state.flows.append(contentsOf: records.prefix(max(0, countMax - state.flows.count)))
             state.progress[worker] = progress
@@ -83,7 +83,7 @@ package final class FlowCollector: Sendable {
     }
 
     /// How many more records are worth making.
-    var room: Int { state.withLock { max(0, countMax - $0.flows.count) } }
+    package var room: Int { state.withLock { max(0, countMax - $0.flows.count) } }
 
     /// True when another message would bring nothing: all slots are seen, or no record is wanted any more.
     package var isComplete: Bool {

@@ -1,4 +1,4 @@
-// All workers of network mode: one thread per allowed processor, and the door to them.
+// All workers of one mode: one thread per allowed processor, and the door to them.
 //
 // What is called here runs on the caller's thread; what it asks for happens in the workers' turns, and
 // completion closures run on the last worker that took part.
@@ -11,6 +11,14 @@ import Synchronization
 /// Why bindings could not be opened: all failures, not the first.
 package struct ListenerOpenErrors: Error, Sendable {
     package let errors: [ListenerOpenError]
+}
+
+/// Where one worker of a mode runs.
+package struct WorkerPlace: Sendable {
+    package let index: Int
+    package let threadName: String
+    /// Pins the thread; nil leaves it to the scheduler.
+    package let processor: Int?
 }
 
 package final class Workers: Sendable {
@@ -36,22 +44,27 @@ package final class Workers: Sendable {
     let settings: WorkerSettings
     let mailboxes: [Mailbox<WorkerMessage>]
     private let counters: [WorkerCounters]
-    /// What the access log's writer empties, one for each worker.
-    package let accessRings: [RecordRing<AccessRecord>]
     private let threads: [DataPlaneThread]
     private let state = Mutex(State())
+
+    /// Starts the thread of one worker, by `ReactorThread.start` with a worker of the mode's own type.
+    ///
+    /// The mode does it itself, because there the compiler knows that type and makes a loop for it alone.
+    package typealias Starter = (
+        _ core: consuming sending WorkerCore, _ reactor: consuming sending Reactor<WorkerMessage>,
+        _ place: WorkerPlace
+    ) throws(SystemCallError) -> DataPlaneThread
 
     /// Starts one worker thread per entry of `processors`, pinned to it.
     ///
     /// - Parameters:
+    ///   - threadName: At most 12 bytes; the worker's index follows.
     ///   - isHolding: The workers take nothing from their listeners until `resume`.
-    ///   - onTrafficRefused: Runs on a worker when a target answered datagrams with ICMP port
-    ///     unreachable, at most once a second per target and worker. It must not block.
-    ///   - onThreadStart: Runs first on each worker's thread; tests enter it into their fault plans.
+    ///   - onTrafficRefused: Runs on a worker when a target refused real traffic, at most once a second per target
+    ///     and worker. It must not block.
     package init(
-        processors: [Int?], settings: WorkerSettings, isHolding: Bool = false,
-        onThreadStart: @escaping @Sendable () -> Void = {},
-        onTrafficRefused: @escaping @Sendable (TargetNumber) -> Void
+        threadName: String, processors: [Int?], settings: WorkerSettings, isHolding: Bool = false,
+        onTrafficRefused: @escaping @Sendable (TargetNumber) -> Void, start: Starter
     ) throws(SystemCallError) {
         // Unlike send(2), splice(2) to a socket that was reset has no flag against SIGPIPE.
         Machine.ignoreBrokenPipes()
@@ -61,37 +74,37 @@ package final class Workers: Sendable {
         var mailboxes: [Mailbox<WorkerMessage>] = []
         var counters: [WorkerCounters] = []
         var threads: [DataPlaneThread] = []
-        var accessRings: [RecordRing<AccessRecord>] = []
-        let now = Instant.now
         for (index, processor) in processors.enumerated() {
             let mailbox = try Mailbox<WorkerMessage>()
             let own = WorkerCounters(settings: settings)
             let reactor = try Reactor(mailbox: mailbox)
-            let accessRing = RecordRing<AccessRecord>(capacity: settings.accessLogRecordCountMax)
-            let worker = try Worker(
+            let core = WorkerCore(
                 index: index, settings: settings, counters: own, census: census,
-                epoll: reactor.registrations, now: now, isHolding: isHolding,
-                accessRing: accessRing, onTrafficRefused: onTrafficRefused)
-            threads.append(
-                try ReactorThread.start(
-                    name: "weir-worker-\(index)", processor: processor, reactor: reactor, handler: worker,
-                    onStart: onThreadStart))
+                epoll: reactor.registrations, isHolding: isHolding, onTrafficRefused: onTrafficRefused)
+            let place = WorkerPlace(
+                index: index, threadName: "\(threadName)-\(index)", processor: processor)
+            threads.append(try start(core, reactor, place))
             mailboxes.append(mailbox)
             counters.append(own)
-            accessRings.append(accessRing)
         }
         self.mailboxes = mailboxes
         self.counters = counters
-        self.accessRings = accessRings
         self.threads = threads
     }
 
     // MARK: - Listeners
 
     /// Opens what `bindings` has and no worker serves yet. Opens all or none; `publish` or `abandon` the ticket.
-    package func prepare(_ bindings: [ListenerBinding]) throws(ListenerOpenErrors) -> UInt64 {
+    ///
+    /// - Parameter others: Those of other modes in this process, from whom these take an address over when a
+    ///   listener has changed its mode.
+    package func prepare(
+        _ bindings: [ListenerBinding], besides others: [Workers] = []
+    ) throws(ListenerOpenErrors) -> UInt64 {
         let served = state.withLock { $0.served }
-        let ownAddresses = Set(served.map { OwnAddress(endpoint: $0.endpoint, transport: $0.transport) })
+        let ownAddresses = others.reduce(into: Self.addresses(of: served)) { addresses, other in
+            addresses.formUnion(Self.addresses(of: other.state.withLock { $0.served }))
+        }
         var opened: [(binding: ListenerBinding, shares: [PlacedSocket])] = []
         var errors: [ListenerOpenError] = []
         for binding in bindings where !served.contains(binding) {
@@ -134,6 +147,10 @@ package final class Workers: Sendable {
     private struct OwnAddress: Hashable {
         let endpoint: Endpoint
         let transport: Transport
+    }
+
+    private static func addresses(of bindings: Set<ListenerBinding>) -> Set<OwnAddress> {
+        Set(bindings.map { OwnAddress(endpoint: $0.endpoint, transport: $0.transport) })
     }
 
     package func abandon(ticket: UInt64) {

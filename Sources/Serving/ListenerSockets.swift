@@ -77,10 +77,7 @@ package enum ListenerSockets {
         case .tcp:
             // Accepted sockets inherit these, so that accepting costs no call for them.
             socket.set(.noDelay)
-            socket.set(.keepAlive)
-            socket.set(.keepAliveIdleSeconds, to: Int32(Worker.keepAliveSeconds))
-            socket.set(.keepAliveIntervalSeconds, to: Int32(Worker.keepAliveIntervalSeconds))
-            socket.set(.keepAliveProbeCount, to: Int32(Worker.keepAliveProbeCount))
+            KeepAlive.turnOn(on: socket)
             return congestionControl.flatMap { socket.setCongestionControl($0) }
         case .udp:
             socket.set(binding.endpoint.address.family == .v4 ? .packetInfoV4 : .packetInfoV6)
@@ -125,5 +122,20 @@ package enum ListenerSockets {
             message:
                 "cannot bind \(transport) \(binding.endpoint): \(errno.text.lowercased()) (\(errno.name)); \(advice)"
         )
+    }
+}
+
+/// When a silent peer is asked whether it lives; see tcp(7).
+public enum KeepAlive {
+    /// After so long, and then so often.
+    public static let idleSeconds = 60
+    static let intervalSeconds = 15
+    static let probeCount = 4
+
+    public static func turnOn(on socket: Descriptor) {
+        socket.set(.keepAlive)
+        socket.set(.keepAliveIdleSeconds, to: Int32(idleSeconds))
+        socket.set(.keepAliveIntervalSeconds, to: Int32(intervalSeconds))
+        socket.set(.keepAliveProbeCount, to: Int32(probeCount))
     }
 }
