@@ -106,6 +106,8 @@ public enum Limits {
     /// A pipe that takes nothing for so long loses what is left of the turn.
     public static let accessLogPatienceMilliseconds = 100
     public static let accessLogRetrySeconds = 5
+    /// Of what clients and targets say, a line of application mode shows so much; what is cut shows that it was.
+    public static let accessLogTextByteCountMax = 4_096
     /// Listeners with a log, and certificates, that one process has seen; beyond, lines are not written or
     /// show no certificate.
     public static let accessLogSourceCountMax = 65_536
