@@ -287,7 +287,7 @@ extension Worker {
         if core.isDraining { exchanges[exchange].isClientPersistent = false }
         if !exchanges[exchange].up.isDone { exchanges[exchange].isClientPersistent = false }
         advanceDate(to: now)
-        OwnAnswer.begin(status, date: date.bytes.span, into: &output)
+        OwnAnswer.begin(status, date: date, into: &output)
     }
 
     private mutating func endOwnHead(_ exchange: Int, contentByteCount: Int) {
