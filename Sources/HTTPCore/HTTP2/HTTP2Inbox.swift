@@ -31,6 +31,8 @@ public struct HTTP2Inbox: ~Copyable {
         openFields.reserveCapacity(64)
     }
 
+    var headCount: Int { requestHeadCount + responseHeadCount + trailerSectionCount }
+
     mutating func removeAll() {
         events.removeAll(keepingCapacity: true)
         requestHeadCount = 0
