@@ -47,6 +47,7 @@ extension UnsafeMutablePointer<SessionState> {
     // MARK: Fields
 
     func beginHead(_ frame: UnsafePointer<nghttp2_frame>) {
+        guard unsafe UInt32(frame.pointee.hd.type) == NGHTTP2_HEADERS.rawValue else { return }
         let stream = unsafe frame.pointee.hd.stream_id
         let category = unsafe UInt32(weir_frame_headers_category(frame))
         var block = HeadAssembly()

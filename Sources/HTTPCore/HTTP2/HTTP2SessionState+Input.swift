@@ -79,6 +79,9 @@ extension UnsafeMutablePointer<SessionState> {
             return unsafe takeControlFrame(.priorityFlood)
         case NGHTTP2_WINDOW_UPDATE.rawValue:
             return unsafe takeControlFrame(.windowUpdateFlood)
+        case NGHTTP2_PUSH_PROMISE.rawValue:
+            // Forbidden by settings that came before any request that a server could push for.
+            return unsafe stop(.protocolViolation)
         default:
             // Frames of unknown types are skipped before this is called, and cost next to nothing.
             return true
@@ -180,7 +183,9 @@ extension UnsafeMutablePointer<SessionState> {
             return unsafe stop(.internalError)
         }
         guard let record = unsafe record(stream), unsafe record.pointee.isReported,
-            unsafe !record.pointee.hasReset, unsafe !record.pointee.discardsContent
+            unsafe !record.pointee.hasReset, unsafe !record.pointee.discardsContent,
+            // nghttp2 resets a stream that exceeds its window, and reports the excess nevertheless.
+            unsafe Int(record.pointee.unconsumedCount) + count <= Limits.http2StreamWindowByteCount
         else {
             // Nobody will take it. The connection's window is for the other streams.
             return unsafe nghttp2_session_consume_connection(pointee.session, count) == 0
