@@ -55,7 +55,8 @@ struct HTTP2FloodTests {
     @Test func `content beyond its length counts as a reset`() {
         let (count, failure, _) = rounds(max: 2_000) { round, writer in
             writer.request(
-                stream: Int32(round * 2 + 1), "POST", "/", [TestField("content-length", "1")], endsStream: false)
+                stream: Int32(round * 2 + 1), "POST", "/", [TestField("content-length", "1")],
+                endsStream: false)
             writer.data(stream: Int32(round * 2 + 1), [1, 2])
         }
         #expect(failure == .resetFlood && count == Limits.http2ResetsAtOnceMax)
@@ -158,7 +159,8 @@ struct HTTP2FloodTests {
     func `a head in endless parts is ended`(partByteCount: Int) {
         let server = TestEndpoint(isServer: true)
         var writer = FrameWriter.client()
-        writer.frame(.headers, flags: FrameWriter.endStream, stream: 1, FrameWriter.block(FrameWriter.requestHead()))
+        writer.frame(
+            .headers, flags: FrameWriter.endStream, stream: 1, FrameWriter.block(FrameWriter.requestHead()))
         let part = partByteCount == 0 ? [] : FrameWriter.block([TestField("a", "b")])
         for _ in 0..<100 { writer.frame(.continuation, stream: 1, part) }
         server.receive(writer.takeBytes())
@@ -182,7 +184,8 @@ struct HTTP2FloodTests {
         let server = TestEndpoint(isServer: true)
         var writer = FrameWriter.client()
         let first = FrameWriter.indexed(TestField("x-long", String(repeating: "v", count: 3_900)))
-        let block = FrameWriter.block(FrameWriter.requestHead()) + first + [UInt8](repeating: 0xBE, count: 10_000)
+        let block =
+            FrameWriter.block(FrameWriter.requestHead()) + first + [UInt8](repeating: 0xBE, count: 10_000)
         writer.frame(
             .headers, flags: FrameWriter.endHeaders | FrameWriter.endStream, stream: 1, block)
         server.receive(writer.takeBytes())
@@ -253,10 +256,22 @@ struct HTTP2FloodTests {
                 $0.ping()
             }, .protocolViolation
         ),
-        ("a frame larger than allowed", { $0.frame(.data, stream: 1, [UInt8](repeating: 0, count: 16_385)) }, .frameSize),
-        ("PUSH_PROMISE by a client", { $0.frame(.pushPromise, flags: 4, stream: 1, [0, 0, 0, 2]) }, .protocolViolation),
-        ("a field that no table has", { $0.frame(.headers, flags: 5, stream: 1, [0xFF, 0x80, 0x01]) }, .compression),
-        ("padding longer than its frame", { $0.frame(.headers, flags: 0xD, stream: 1, [200, 0, 0]) }, .protocolViolation),
+        (
+            "a frame larger than allowed",
+            { $0.frame(.data, stream: 1, [UInt8](repeating: 0, count: 16_385)) }, .frameSize
+        ),
+        (
+            "PUSH_PROMISE by a client", { $0.frame(.pushPromise, flags: 4, stream: 1, [0, 0, 0, 2]) },
+            .protocolViolation
+        ),
+        (
+            "a field that no table has", { $0.frame(.headers, flags: 5, stream: 1, [0xFF, 0x80, 0x01]) },
+            .compression
+        ),
+        (
+            "padding longer than its frame", { $0.frame(.headers, flags: 0xD, stream: 1, [200, 0, 0]) },
+            .protocolViolation
+        ),
     ]
 
     @Test(arguments: violations.indices)
@@ -273,7 +288,9 @@ struct HTTP2FloodTests {
         #expect(server.session.wantsToClose, "\(what)")
     }
 
-    @Test(arguments: ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", "\u{16}\u{3}\u{1}\0\0\0\0"])
+    @Test(arguments: [
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", "\u{16}\u{3}\u{1}\0\0\0\0",
+    ])
     func `what is no preface is no connection`(bytes: String) {
         let server = TestEndpoint(isServer: true)
         server.receive(Array(bytes.utf8) + [UInt8](repeating: 0, count: 30))
@@ -297,7 +314,8 @@ struct HTTP2FloodTests {
         #expect(content == [Limits.http2StreamWindowByteCount])
         #expect(
             SentFrame.all(in: server.output()).contains {
-                ($0.kind == .resetStream || $0.kind == .goAway) && $0.code == HTTP2ErrorCode.flowControlError.rawValue
+                ($0.kind == .resetStream || $0.kind == .goAway)
+                    && $0.code == HTTP2ErrorCode.flowControlError.rawValue
             })
     }
 
