@@ -106,7 +106,7 @@ extension Worker {
             return false
         }
         guard room > 0 else { return false }
-        if exchanges[exchange].up.isDone { return passEnd(&exchanges[exchange].up, to: target) }
+        if exchanges[exchange].up.isDone { return passEnd(exchange, isUp: true, to: target) }
         if isSpliceable(exchange, client, target, exchanges[exchange].up) {
             return splice(exchange, isUp: true, from: client, to: target, at: now)
         }
@@ -181,7 +181,7 @@ extension Worker {
             // A head of HTTP/2 comes as an event.
             return connections[target].http2.isOpen ? false : readResponseHead(exchange, target, at: now)
         case .tunnel where exchanges[exchange].down.isDone:
-            let hasPassedEnd = passEnd(&exchanges[exchange].down, to: client)
+            let hasPassedEnd = passEnd(exchange, isUp: false, to: client)
             guard exchanges[exchange].up.hasPassedEnd else { return hasPassedEnd }
             finish(exchange, at: now)
             return true
@@ -214,9 +214,14 @@ extension Worker {
     }
 
     /// In a tunnel one side may end before the other.
-    private func passEnd(_ lane: inout ContentLane, to sink: Int) -> Bool {
-        guard !lane.hasPassedEnd else { return false }
-        lane.hasPassedEnd = true
+    private mutating func passEnd(_ exchange: Int, isUp: Bool, to sink: Int) -> Bool {
+        if isUp {
+            guard !exchanges[exchange].up.hasPassedEnd else { return false }
+            exchanges[exchange].up.hasPassedEnd = true
+        } else {
+            guard !exchanges[exchange].down.hasPassedEnd else { return false }
+            exchanges[exchange].down.hasPassedEnd = true
+        }
         if connections[sink].isSecure { _ = connections[sink].session.shutdown() }
         _ = connections[sink].socket.shutdownWrite()
         return true
@@ -234,7 +239,7 @@ extension Worker {
         }
     }
 
-    private enum Relayed {
+    enum Relayed {
         /// The source has nothing now.
         case nothing
         case sourceBroke

@@ -126,7 +126,7 @@ extension Worker {
     ///
     /// - Parameter isUnprocessed: The target says that it has not looked at the request.
     mutating func targetBroke(_ exchange: Int, isUnprocessed: Bool = false, at now: Instant) {
-        let isReused = exchanges[exchange].target.map { connections[$0].isReused } ?? true
+        let isReused = exchanges[exchange].target.map { connections[$0].isReused } ?? isUnprocessed
         leaveTarget(exchange, isClean: false, at: now)
         let (target, listener) = (exchanges[exchange].targetNumber, exchanges[exchange].listener)
         guard exchanges[exchange].phase == .awaitingHead || exchanges[exchange].phase == .connecting else {
@@ -134,7 +134,7 @@ extension Worker {
             abort(exchange, at: now)
             return
         }
-        if isUnprocessed || isReused, isRepeatable(exchange, isUnprocessed: isUnprocessed) {
+        if isReused, isRepeatable(exchange, isUnprocessed: isUnprocessed) {
             // It waited in the pool and was closed meanwhile. That is no failure of the target: it gets the
             // request again, on another connection.
             repeatRequest(exchange, at: now)

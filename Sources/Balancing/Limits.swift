@@ -155,6 +155,7 @@ public enum Limits {
     public static let http2FieldCountMax = 256
     /// What one worker's sessions report of heads at a time; they pause there.
     public static let http2FieldAreaByteCount = 512 << 10
+    public static let http2HeadsPerReceptionMax = 64
     /// What waits to be sent on one stream; a writer is told to wait. In pieces of a few, which streams share.
     public static let http2QueueByteCountMax = 64 << 10
     public static let http2QueuePieceByteCount = 4 << 10
