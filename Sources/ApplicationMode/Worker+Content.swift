@@ -174,7 +174,9 @@ extension Worker {
             clientBroke(exchange, at: now)
             return false
         }
-        guard room > 0 else { return false }
+        // Before its head and after its end a stream of HTTP/2 has no room, and needs none.
+        let isStreaming = exchanges[exchange].phase == .responding && !exchanges[exchange].down.isDone
+        guard room > 0 || exchanges[exchange].clientStream > 0 && !isStreaming else { return false }
         switch exchanges[exchange].phase {
         case .free, .connecting: return false
         case .awaitingHead:

@@ -75,9 +75,11 @@ extension Worker {
         if responseHead.isInterim { return writeInterim(exchange, target, bytes) }
         writeHead(exchange, bytes, at: now)
         if exchanges[exchange].down.form == .frames {
+            // The head is read once more to become frames, in the same memory.
+            let headByteCount = responseHead.byteCount
             submitHead(exchange)
             output.removeAll()
-            return keepInput(target, bytes, responseHead.byteCount..<bytes.count) ? .ignored : .broken
+            return keepInput(target, bytes, headByteCount..<bytes.count) ? .ignored : .broken
         }
         guard let used = relay(exchange, isUp: false, bytes.extracting(responseHead.byteCount..<bytes.count)),
             !output.hasOverflowed,
