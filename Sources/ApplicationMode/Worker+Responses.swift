@@ -121,6 +121,7 @@ extension Worker {
                 clientVersion: exchanges[exchange].version,
                 attributes: routing.listener(exchanges[exchange].listener)?.route.listenerAttributes),
             into: &output)
+        writeCookies(exchange, bytes)
         output.append("\r\n")
         var position = responseHead.byteCount
         let outcome = Self.relay(
@@ -129,6 +130,45 @@ extension Worker {
         guard outcome != .malformed, !output.hasOverflowed, keepInput(target, bytes, position..<bytes.count)
         else { return .broken }
         return .written(isSwitching: false)
+    }
+
+    /// The cookies by which the client comes back to its group and its target.
+    private mutating func writeCookies(_ exchange: Int, _ bytes: Span<UInt8>) {
+        let group = Int(exchanges[exchange].group)
+        guard exchanges[exchange].setsTargetCookie || exchanges[exchange].setsGroupCookie,
+            group < core.snapshot.groups.count
+        else { return }
+        if exchanges[exchange].setsGroupCookie,
+            let content = core.snapshot.stickyContent(groupIndex: group, unixSeconds: date.unixSeconds)
+        {
+            writeCookie(.group, content)
+        }
+        guard exchanges[exchange].setsTargetCookie,
+            let endpoint = core.snapshot.endpoint(of: exchanges[exchange].targetNumber),
+            let content = core.snapshot.stickyContent(
+                target: endpoint, groupIndex: group, unixSeconds: date.unixSeconds)
+        else { return }
+        switch core.snapshot.groups[group].application?.stickiness {
+        case .loadBalancerCookie: writeCookie(.target, content)
+        case .applicationCookie(let name, _):
+            // It lives and dies with the application's own.
+            if responseHead.setsCookie(named: name, bytes) { writeCookie(.application, content) }
+        case nil: break
+        }
+    }
+
+    private mutating func writeCookie(_ cookie: StickinessCookie, _ content: StickinessCookie.Content) {
+        for isCrossOrigin in [false, true] where !isCrossOrigin || cookie.crossOriginName != nil {
+            var value: [UInt8] = []
+            swap(&value, &text)
+            value.removeAll(keepingCapacity: true)
+            cookie.appendSetCookie(
+                content, isCrossOrigin: isCrossOrigin, keys: core.snapshot.stickinessKeys, to: &value)
+            output.append("Set-Cookie: ")
+            output.append(value.span)
+            output.append("\r\n")
+            swap(&value, &text)
+        }
     }
 
     /// 101: from here on the bytes are not HTTP any more.
@@ -247,7 +287,7 @@ extension Worker {
         if core.isDraining { exchanges[exchange].isClientPersistent = false }
         if !exchanges[exchange].up.isDone { exchanges[exchange].isClientPersistent = false }
         advanceDate(to: now)
-        OwnAnswer.begin(status, date: date.bytes.span, into: &output)
+        OwnAnswer.begin(status, date: date, into: &output)
     }
 
     private mutating func endOwnHead(_ exchange: Int, contentByteCount: Int) {

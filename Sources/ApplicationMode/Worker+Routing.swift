@@ -117,7 +117,7 @@ extension Worker {
         _ exchange: Int, _ listener: ListenerRouting, to choices: [ListenerRoute.Choice],
         stickyFor stickinessSeconds: Int?, _ bytes: Span<UInt8>, at now: Instant
     ) -> ExchangeFailure? {
-        guard let group = chooseGroup(exchange, choices, stickyFor: stickinessSeconds, bytes) else {
+        guard let group = chooseGroup(exchange, choices, stickyFor: stickinessSeconds, bytes, at: now) else {
             return .noTarget
         }
         exchanges[exchange].group = UInt32(group)
@@ -125,11 +125,21 @@ extension Worker {
             clamping: core.snapshot.groups[group].connectAttemptCountMax)
         let client = Int(exchanges[exchange].client)
         advanceDate(to: now)
+        if core.snapshot.groups[group].application?.stickiness != nil {
+            exchanges[exchange].setsTargetCookie = true
+            if let position = requestHead.stickyPosition(
+                bytes, groupIndex: group, in: core.snapshot, unixSeconds: date.unixSeconds)
+            {
+                exchanges[exchange].stickyTarget = core.snapshot.groups[group].targets[position]
+                exchanges[exchange].hasStickyTarget = true
+            }
+        }
         output.removeAll()
         let facts = ForwardingFacts(
-            client: connections[client].peer, localPort: connections[client].local.port,
+            client: connections[client].peer, local: connections[client].local,
             isSecure: connections[client].isSecure, attributes: listener.attributes,
-            unixSeconds: UInt32(truncatingIfNeeded: date.unixSeconds), random: (random.next(), random.next()))
+            unixSeconds: date.unixSeconds,
+            random: UInt128(random.next()) << 64 | UInt128(random.next()))
         switch ForwardedRequest.write(
             requestHead, bytes, facts: facts,
             transforms: listener.rules.transforms(at: Int(exchanges[exchange].rule)), scratch: &ruleScratch,
@@ -170,12 +180,19 @@ extension Worker {
     /// The group for a request: the one its cookie names, or one by weight.
     private mutating func chooseGroup(
         _ exchange: Int, _ choices: [ListenerRoute.Choice], stickyFor stickinessSeconds: Int?,
-        _ bytes: Span<UInt8>
+        _ bytes: Span<UInt8>, at now: Instant
     ) -> Int? {
         guard let total = choices.last?.cumulativeWeight, total > 0 else { return nil }
         if choices.count == 1 { return choices[0].groupIndex }
-        if stickinessSeconds != nil {
+        if let stickinessSeconds {
             exchanges[exchange].setsGroupCookie = true
+            advanceDate(to: now)
+            if let group = requestHead.stickyGroupIndex(
+                bytes, among: choices, durationSeconds: stickinessSeconds, in: core.snapshot,
+                unixSeconds: date.unixSeconds)
+            {
+                return group
+            }
         }
         let point = UInt32(truncatingIfNeeded: random.next().multipliedFullWidth(by: UInt64(total)).high)
         return choices.first { point < $0.cumulativeWeight }?.groupIndex
