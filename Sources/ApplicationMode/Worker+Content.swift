@@ -83,22 +83,20 @@ extension Worker {
         guard let target = exchanges[exchange].target, exchanges[exchange].phase != .connecting else {
             return false
         }
-        guard let hasSentHead = sendReplay(exchange, target, at: now) else {
-            targetBroke(exchange, at: now)
-            return false
-        }
-        guard hasSentHead, !exchanges[exchange].up.isDone else { return false }
+        guard !connections[target].isBroken else { return false }
+        guard let hasSentHead = sendReplay(exchange, target, at: now) else { return writingFailed(target) }
+        guard hasSentHead else { return false }
         switch flush(target, at: now) {
         case true: break
         case false: return false
-        case nil:
-            targetBroke(exchange, at: now)
-            return false
+        case nil: return writingFailed(target)
         }
+        guard !exchanges[exchange].up.isDone else { return false }
         let client = Int(exchanges[exchange].client)
-        if exchanges[exchange].phase == .tunnel
-            || isSpliceable(exchange, client, target, exchanges[exchange].up)
-        {
+        if exchanges[exchange].phase == .tunnel {
+            return pumpTunnel(exchange, isUp: true, from: client, to: target, at: now)
+        }
+        if isSpliceable(client, target, exchanges[exchange].up), lendPipe(to: exchange, isUp: true) {
             return splice(exchange, isUp: true, from: client, to: target, at: now)
         }
         let filling = fill(client, at: now)
@@ -116,11 +114,24 @@ extension Worker {
             fail(exchange, .malformedContent, at: now)
             return false
         }
-        guard relayed.isKept, sendOutput(target, at: now) else {
-            targetBroke(exchange, at: now)
+        guard relayed.isKept else {
+            fail(exchange, .noMemory, at: now)
+            return false
+        }
+        guard sendOutput(target, at: now) else { return writingFailed(target) }
+        if connections[client].hasEnded, !exchanges[exchange].up.isDone {
+            clientBroke(exchange, at: now)
             return false
         }
         return filling.newByteCount > 0 || relayed.byteCount > 0
+    }
+
+    /// The target takes no more. It may have answered before it closed, so that its side is read to the end.
+    private mutating func writingFailed(_ target: Int) -> Bool {
+        connections[target].isBroken = true
+        connections[target].isClosing = true
+        connections[target].mayRead = true
+        return true
     }
 
     /// Sends the rest of the request's first bytes. Nil when the connection is lost.
@@ -137,7 +148,6 @@ extension Worker {
         if count > 0 {
             exchanges[exchange].hasSentBytes = true
             connections[target].lastActivityAt = now
-            core.counters.add(count, .clientBytesTCP, target: connections[target].target)
         }
         exchanges[exchange].replaySentCount += UInt32(count)
         guard sentCount + count == Int(replay.count) else { return false }
@@ -169,14 +179,19 @@ extension Worker {
         case .free, .connecting: return false
         case .awaitingHead: return readResponseHead(exchange, target, at: now)
         case .tunnel:
-            return splice(exchange, isUp: false, from: target, to: client, at: now)
+            guard !exchanges[exchange].down.isDone else {
+                guard exchanges[exchange].up.isDone, connections[target].output.isEmpty else { return false }
+                finish(exchange, at: now)
+                return true
+            }
+            return pumpTunnel(exchange, isUp: false, from: target, to: client, at: now)
         case .responding: break
         }
         if exchanges[exchange].down.isDone {
             finish(exchange, at: now)
             return true
         }
-        if isSpliceable(exchange, target, client, exchanges[exchange].down) {
+        if isSpliceable(target, client, exchanges[exchange].down), lendPipe(to: exchange, isUp: false) {
             return splice(exchange, isUp: false, from: target, to: client, at: now)
         }
         let filling = fill(target, at: now)
@@ -185,9 +200,11 @@ extension Worker {
             return false
         }
         output.removeAll()
+        var hasMoved = true
         if filling.byteCount == 0 {
             guard connections[target].hasEnded else { return false }
-            guard exchanges[exchange].down.reader.close() else {
+            // What ends with its connection is whole only if that ended in order.
+            guard !connections[target].isBroken, exchanges[exchange].down.reader.close() else {
                 targetBroke(exchange, at: now)
                 return false
             }
@@ -199,12 +216,18 @@ extension Worker {
                 targetBroke(exchange, at: now)
                 return false
             }
+            // Trailers that have begun are waited for.
+            hasMoved = filling.newByteCount > 0 || relayed.byteCount > 0 || exchanges[exchange].down.isDone
+            guard hasMoved || !connections[target].hasEnded else {
+                targetBroke(exchange, at: now)
+                return false
+            }
         }
         guard sendOutput(client, at: now) else {
             clientBroke(exchange, at: now)
             return false
         }
-        return true
+        return hasMoved
     }
 
     private struct Relayed {
@@ -238,11 +261,77 @@ extension Worker {
     // MARK: - Splice
 
     /// Content that is long, plain on both sides and goes on as it is.
-    private func isSpliceable(_ exchange: Int, _ source: Int, _ sink: Int, _ lane: ContentLane) -> Bool {
+    private func isSpliceable(_ source: Int, _ sink: Int, _ lane: ContentLane) -> Bool {
         guard lane.form == .raw, lane.pipeByteCount == 0, connections[source].input.isEmpty,
             !connections[source].isSecure, !connections[sink].isSecure
         else { return lane.pipeByteCount > 0 }
         return lane.reader.remainingContentByteCount ?? 0 >= UInt64(Limits.spliceContentByteCountMin)
+    }
+
+    /// Sees to it that a lane has a pipe. False when there is none to be had, and its content is copied.
+    private mutating func lendPipe(to exchange: Int, isUp: Bool) -> Bool {
+        guard !(isUp ? exchanges[exchange].up.hasPipe : exchanges[exchange].down.hasPipe) else { return true }
+        guard let pipe = core.pipes.borrow() else { return false }
+        if isUp {
+            exchanges[exchange].up.pipe = pipe
+            exchanges[exchange].up.hasPipe = true
+        } else {
+            exchanges[exchange].down.pipe = pipe
+            exchanges[exchange].down.hasPipe = true
+        }
+        return true
+    }
+
+    // MARK: - Tunnels
+
+    /// Moves bytes one way through a tunnel: by splice, or through memory where one side is encrypted, where bytes
+    /// came along with a head, or where there is no pipe.
+    private mutating func pumpTunnel(
+        _ exchange: Int, isUp: Bool, from source: Int, to sink: Int, at now: Instant
+    ) -> Bool {
+        let hasPipeBytes = (isUp ? exchanges[exchange].up : exchanges[exchange].down).pipeByteCount > 0
+        let isPlain = !connections[source].isSecure && !connections[sink].isSecure
+        if hasPipeBytes || (isPlain && connections[source].input.isEmpty && connections[source].mayRead),
+            lendPipe(to: exchange, isUp: isUp)
+        {
+            return splice(exchange, isUp: isUp, from: source, to: sink, at: now)
+        }
+        let filling = fill(source, at: now)
+        guard filling.failure == nil else {
+            if isUp { clientBroke(exchange, at: now) } else { targetBroke(exchange, at: now) }
+            return false
+        }
+        guard filling.byteCount > 0 else {
+            guard connections[source].hasEnded else { return false }
+            if isUp { exchanges[exchange].up.isDone = true } else { exchanges[exchange].down.isDone = true }
+            endWriting(sink)
+            return true
+        }
+        appendInput(filling.byteCount)
+        if isUp {
+            exchanges[exchange].up.byteCount &+= UInt64(filling.byteCount)
+        } else {
+            exchanges[exchange].down.byteCount &+= UInt64(filling.byteCount)
+        }
+        guard sendOutput(sink, at: now) else {
+            if isUp { targetBroke(exchange, at: now) } else { clientBroke(exchange, at: now) }
+            return false
+        }
+        return true
+    }
+
+    /// Makes `output` of what stands at the front of `input`.
+    private mutating func appendInput(_ byteCount: Int) {
+        var lent = borrowInput()
+        defer { giveBack(&lent) }
+        output.removeAll()
+        output.append(lent.span.extracting(0..<byteCount))
+    }
+
+    /// Passes on that nothing more will come.
+    private mutating func endWriting(_ sink: Int) {
+        if connections[sink].isSecure { _ = connections[sink].session.shutdown() }
+        _ = connections[sink].socket.shutdownWrite()
     }
 
     /// Moves content from socket to socket through a pipe. In a tunnel there is no end but the source's.
@@ -284,11 +373,6 @@ extension Worker {
             if lane.pipeByteCount == 0 {
                 let remaining = isTunnel ? UInt64.max : lane.reader.remainingContentByteCount ?? 0
                 guard remaining > 0, connections[source].mayRead else { break }
-                if !lane.hasPipe {
-                    guard let pipe = core.pipes.borrow() else { break }
-                    lane.pipe = pipe
-                    lane.hasPipe = true
-                }
                 let byteCountMax = Int(min(remaining, UInt64(Limits.pipeByteCountMax)))
                 switch connections[source].socket.splice(to: lane.pipe.writeEnd, byteCountMax: byteCountMax) {
                 case .moved(let count):
@@ -305,7 +389,7 @@ extension Worker {
                     connections[source].hasEnded = true
                     guard isTunnel else { return .sourceBroke }
                     lane.isDone = true
-                    _ = connections[sink].socket.shutdownWrite()
+                    endWriting(sink)
                     return .moved(true)
                 case .failed:
                     return .sourceBroke

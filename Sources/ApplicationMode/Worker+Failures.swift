@@ -102,7 +102,10 @@ extension Worker {
     mutating func clientBroke(_ exchange: Int, at now: Instant) {
         let client = Int(exchanges[exchange].client)
         core.counters.add(1, .clientResets, listener: exchanges[exchange].listener)
-        if exchanges[exchange].statusCode == 0 { exchanges[exchange].statusCode = 460 }
+        if exchanges[exchange].statusCode == 0 {
+            exchanges[exchange].statusCode = 460
+            countOwnStatus(exchange, 460)
+        }
         if let target = exchanges[exchange].target { detachAndClose(target, withReset: true, at: now) }
         end(exchange, at: now)
         closeClient(client, withReset: true, at: now)
@@ -176,7 +179,8 @@ extension Worker {
             if connections[slot].phase == .http1, connections[slot].headStartedAt.nanoseconds > 0 {
                 timeOutHead(slot, at: now)
             } else {
-                closeClient(slot, withReset: connections[slot].phase == .lingering, at: now)
+                // Without a reset: the kernel goes on with what a slow client has not taken of its answer.
+                closeClient(slot, at: now)
             }
             return
         }
@@ -185,7 +189,10 @@ extension Worker {
             timers.set(slot, to: targetDeadline(target))
             return
         }
-        if exchanges[exchange].phase == .awaitingHead, exchanges[exchange].up.isDone {
+        if exchanges[exchange].phase == .connecting {
+            noteConnectFailure(exchange, at: now)
+            fail(exchange, .connectTimedOut, at: now)
+        } else if exchanges[exchange].phase == .awaitingHead, exchanges[exchange].up.isDone {
             fail(exchange, .targetTimedOut, at: now)
         } else if exchanges[exchange].phase == .awaitingHead {
             fail(exchange, .requestTimedOut, at: now)

@@ -157,11 +157,17 @@ extension Worker {
         var position = requestHead.byteCount
         let outcome = Self.relay(
             bytes, from: &position, through: &exchanges[exchange].up, trailers: &trailerFields, into: &output)
+        // Content was read off already, so that nobody could say any more where the next request begins.
+        let isPersistent = exchanges[exchange].isClientPersistent
+        exchanges[exchange].isClientPersistent = false
         if case .malformed = outcome { return .malformedContent }
         guard !output.hasOverflowed else { return .headTooLarge }
-        guard keepInput(client, bytes, position..<bytes.count), let cell = keepOutput() else {
+        guard let cell = keepOutput() else { return .noMemory }
+        guard keepInput(client, bytes, position..<bytes.count) else {
+            cells.free(cell: cell)
             return .noMemory
         }
+        exchanges[exchange].isClientPersistent = isPersistent
         exchanges[exchange].replay = Held(
             cellPlusOne: UInt32(cell) + 1, offset: 0, count: UInt32(output.count))
         exchanges[exchange].isReplayWhole = exchanges[exchange].up.isDone

@@ -132,7 +132,9 @@ extension Worker {
             closeTarget(slot, at: now)
             return
         }
+        let client = Int(exchanges[exchange].client)
         send(exchange, at: now)
+        if connections[client].exchangePlusOne == 0 { queueNextRequest(client) }
     }
 
     /// The connection carries the exchange from now on.
@@ -149,7 +151,8 @@ extension Worker {
     mutating func connectFailed(_ slot: Int, at now: Instant) {
         let exchange = connections[slot].exchange
         let isTimedOut = connections[slot].startedAt.nanoseconds > 0 && timersExpired(slot, at: now)
-        detachAndClose(slot, at: now)
+        // What never stood leaves no port in TIME_WAIT.
+        detachAndClose(slot, withReset: true, at: now)
         guard let exchange else { return }
         noteConnectFailure(exchange, at: now)
         exchanges[exchange].phase = .connecting
@@ -167,7 +170,7 @@ extension Worker {
             .advanced(bySeconds: core.snapshot.groups[group].connectTimeoutSeconds) <= now
     }
 
-    private mutating func noteConnectFailure(_ exchange: Int, at now: Instant) {
+    mutating func noteConnectFailure(_ exchange: Int, at now: Instant) {
         let target = exchanges[exchange].targetNumber
         core.counters.add(1, .connectFailures, target: target, listener: exchanges[exchange].listener)
         endOutstanding(exchange, .connectionError, at: now)

@@ -326,16 +326,6 @@ def test_pipelined_requests_go_on_after_failures(make_weir, serve, entrance, por
         assert [client.read_response().status for _ in range(20)] == [502] * 20
 
 
-def test_pipelined_requests_before_a_half_close_are_all_answered(make_weir, serve, entrance):
-    target = serve(Target(lambda r, p: response(body=r.target.encode())))
-    make_weir(site(entrance, [target]))
-    with Client(entrance) as client:
-        client.send(b"".join(request(target=f"/{n}") for n in range(10)))
-        client.finish()
-        assert [client.read_response().body for _ in range(10)] == [b"/%d" % n for n in range(10)]
-        assert client.rest() == b""
-
-
 # Request targets
 
 @pytest.mark.parametrize("line, host, path", [
