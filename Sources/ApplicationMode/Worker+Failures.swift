@@ -197,7 +197,8 @@ extension Worker {
             if connections[slot].phase == .http1, connections[slot].headStartedAt.nanoseconds > 0 {
                 timeOutHead(slot, at: now)
             } else {
-                closeClient(slot, withReset: connections[slot].phase == .lingering, at: now)
+                // Without a reset: the kernel goes on with what a slow client has not taken of its answer.
+                closeClient(slot, at: now)
             }
             return
         }
@@ -206,7 +207,10 @@ extension Worker {
             timers.set(slot, to: targetDeadline(target))
             return
         }
-        if exchanges[exchange].phase == .awaitingHead, exchanges[exchange].up.isDone {
+        if exchanges[exchange].phase == .connecting {
+            noteConnectFailure(exchange, at: now)
+            fail(exchange, .connectTimedOut, at: now)
+        } else if exchanges[exchange].phase == .awaitingHead, exchanges[exchange].up.isDone {
             fail(exchange, .targetTimedOut, at: now)
         } else if exchanges[exchange].phase == .awaitingHead {
             fail(exchange, .requestTimedOut, at: now)

@@ -130,6 +130,8 @@ public enum Limits {
     public static let pooledConnectionSeconds = 60
     /// How long what an answered client still sends is read off before its connection ends.
     public static let lingerSeconds = 5
+    /// How long a client that asks nothing may stay once Weir drains.
+    public static let drainedIdleSeconds = 1
 
     // Rules of a listener and whom it believes; more are refused with an error.
     public static let rulesPerListenerMax = 100
