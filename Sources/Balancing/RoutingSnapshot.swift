@@ -132,6 +132,9 @@ public final class RoutingSnapshot: Sendable {
     public let endpoints: [Endpoint?]
     /// The source addresses towards targets; empty lets the kernel choose.
     public let sourceAddresses: [IPAddress]
+    public let stickinessKeys: StickinessKeys
+    /// By group: what cookies of application groups name; nil for groups of network mode.
+    public let stickyTargets: [StickyTargets?]
 
     public init(
         version: UInt64, seed: HashSeed, listeners: [ListenerRoute?], groups: [GroupRoute],
@@ -143,6 +146,11 @@ public final class RoutingSnapshot: Sendable {
         self.groups = groups
         self.endpoints = endpoints
         self.sourceAddresses = sourceAddresses
+        let keys = StickinessKeys(seed: seed)
+        stickinessKeys = keys
+        stickyTargets = groups.map { group in
+            group.application == nil ? nil : StickyTargets(of: group, endpoints: endpoints, keys: keys)
+        }
     }
 
     public static let empty = RoutingSnapshot(

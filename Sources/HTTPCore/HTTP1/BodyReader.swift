@@ -202,29 +202,33 @@ public struct BodyReader: Hashable, Sendable, BitwiseCopyable {
     /// The section is looked at from its beginning each time, for it must stand in one piece anyway.
     private mutating func readTrailers(_ bytes: Span<UInt8>, _ position: inout Int) -> Piece {
         let start = position
+        if start &+ 1 < bytes.count, bytes[start] == UInt8(ascii: "\r"),
+            bytes[start &+ 1] == UInt8(ascii: "\n")
+        {
+            position = start &+ 2
+            phase = .complete
+            return .end
+        }
         var section = FieldSection(
             position: start, byteEnd: start &+ Self.trailerByteCountMax,
-            lineByteCountMax: Self.trailerByteCountMax)
-        var fieldCount = 0
+            lineByteCountMax: Self.trailerByteCountMax, fieldCountMax: TrailerSection.fieldCountMax)
+        var fields: [HeadField] = []
         while true {
             let lineStart = section.position
-            switch section.readLine(bytes) {
+            switch section.readLine(bytes, into: &fields) {
             case .field:
-                fieldCount += 1
-                guard fieldCount <= TrailerSection.fieldCountMax else {
-                    fail(.trailersTooLong)
-                    return .malformed(fault)
-                }
+                continue
             case .end:
                 position = section.position
                 phase = .complete
-                return lineStart == start ? .end : .trailers(start..<lineStart)
+                return .trailers(start..<lineStart)
             case .needMore:
                 return .needMore
-            case .refused(let headFault):
-                fail(
-                    headFault == .headTooLong || headFault == .fieldLineTooLong
-                        ? .trailersTooLong : .badTrailers)
+            case .refused(.headTooLong), .refused(.fieldLineTooLong), .refused(.tooManyFields):
+                fail(.trailersTooLong)
+                return .malformed(fault)
+            case .refused:
+                fail(.badTrailers)
                 return .malformed(fault)
             }
         }

@@ -7,11 +7,11 @@ enum ByteScanning {
     @inline(__always)
     static func word(_ bytes: Span<UInt8>, at index: Int) -> UInt64 {
         let eight = bytes.extracting(index..<(index &+ 8))
-        let low =
-            UInt32(eight[0]) | UInt32(eight[1]) << 8 | UInt32(eight[2]) << 16 | UInt32(eight[3]) << 24
-        let high =
-            UInt32(eight[4]) | UInt32(eight[5]) << 8 | UInt32(eight[6]) << 16 | UInt32(eight[7]) << 24
-        return UInt64(low) | UInt64(high) << 32
+        // Never true; with it known, the loads below need no checks of their own and become one.
+        guard eight.count == 8 else { return 0 }
+        return UInt64(eight[0]) | UInt64(eight[1]) << 8 | UInt64(eight[2]) << 16 | UInt64(eight[3]) << 24
+            | UInt64(eight[4]) << 32 | UInt64(eight[5]) << 40 | UInt64(eight[6]) << 48
+            | UInt64(eight[7]) << 56
     }
 
     /// The first bytes at a place, at most eight of them, with zeros behind.
@@ -69,6 +69,40 @@ enum ByteScanning {
             index &+= 1
         }
         return end
+    }
+
+    /// Marks with their high bit the bytes that are not a letter, a digit or a hyphen.
+    @inline(__always)
+    private static func unusual(_ word: UInt64) -> UInt64 {
+        // Without their high bits, bytes can be added to without a carry into the next.
+        let low = word & ~highBits
+        let folded = low | ones &* 0x20
+        let letters = (folded &+ ones &* (0x80 - 0x61)) & ~(folded &+ ones &* (0x80 - 0x7B))
+        let digits = (low &+ ones &* (0x80 - 0x30)) & ~(low &+ ones &* (0x80 - 0x3A))
+        let otherThanHyphen = (low ^ ones &* 0x2D) &+ ones &* 0x7F
+        return (~(letters | digits) & otherThanHyphen | word) & highBits
+    }
+
+    /// The end of the token that begins at `start`; `end` if it has none before.
+    @inline(__always)
+    static func endOfName(_ bytes: Span<UInt8>, from start: Int, to end: Int, isUnusual: inout Bool) -> Int {
+        var index = start
+        while true {
+            if index &+ 8 <= end {
+                let stops = unusual(word(bytes, at: index))
+                guard stops != 0 else {
+                    index &+= 8
+                    continue
+                }
+                index &+= stops.trailingZeroBitCount >> 3
+            } else {
+                while index < end, ASCIISet.usualName.contains(bytes[index]) { index &+= 1 }
+                guard index < end else { return end }
+            }
+            guard ASCIISet.token.contains(bytes[index]) else { return index }
+            isUnusual = true
+            index &+= 1
+        }
     }
 
     /// The first place from `start` on with a space, a control character, `#` or `?`; `end` if there is none.

@@ -6,7 +6,8 @@
 
 struct FieldSection {
     enum Line {
-        case field
+        /// One was appended.
+        case field(FieldName)
         case end
         case needMore
         case refused(HeadFault)
@@ -17,37 +18,26 @@ struct FieldSection {
     /// No byte of the section may stand here or after.
     let byteEnd: Int
     let lineByteCountMax: Int
-    /// Of the field read last.
-    var field = HeadField(name: .none, value: .none, id: .other)
+    let fieldCountMax: Int
     /// A value has bytes beyond ASCII, which RFC 9110 calls obs-text and ELBv2 not compliant.
     var hasHighBytes = false
 
-    init(position: Int, byteEnd: Int, lineByteCountMax: Int) {
+    init(position: Int, byteEnd: Int, lineByteCountMax: Int, fieldCountMax: Int) {
         self.position = position
         self.byteEnd = byteEnd
         self.lineByteCountMax = lineByteCountMax
+        self.fieldCountMax = fieldCountMax
     }
 
     @inline(__always)
-    mutating func readLine(_ bytes: Span<UInt8>) -> Line {
+    mutating func readLine(_ bytes: Span<UInt8>, into fields: inout [HeadField]) -> Line {
         let start = position
         let lineEnd = min(start &+ lineByteCountMax, byteEnd)
         let end = min(lineEnd, bytes.count)
         guard start < end else { return ranOut(bytes, end: end, lineEnd: lineEnd) }
 
-        var index = start
-        var isUsual = true
-        while index < end {
-            let byte = bytes[index]
-            if ASCIISet.usualName.contains(byte) {
-                index &+= 1
-            } else if ASCIISet.token.contains(byte) {
-                isUsual = false
-                index &+= 1
-            } else {
-                break
-            }
-        }
+        var isUnusual = false
+        var index = ByteScanning.endOfName(bytes, from: start, to: end, isUnusual: &isUnusual)
         guard index < end else { return ranOut(bytes, end: end, lineEnd: lineEnd) }
         guard bytes[index] == UInt8(ascii: ":"), index > start else {
             return unusualLine(bytes, start: start, nameEnd: index, end: end, lineEnd: lineEnd)
@@ -69,14 +59,18 @@ struct FieldSection {
         var valueEnd = index
         while valueEnd > valueStart, FieldSyntax.isWhitespace(bytes[valueEnd &- 1]) { valueEnd &-= 1 }
         position = index &+ 2
-        field = HeadField(
-            name: ByteRange(
-                start: UInt32(truncatingIfNeeded: start), count: UInt32(truncatingIfNeeded: name.count)),
-            value: ByteRange(
-                start: UInt32(truncatingIfNeeded: valueStart),
-                count: UInt32(truncatingIfNeeded: valueEnd &- valueStart)),
-            id: isUsual ? FieldName.recognised(bytes, name) : .other, hasUnusualName: !isUsual)
-        return .field
+        guard fields.count < fieldCountMax else { return .refused(.tooManyFields) }
+        let id = isUnusual ? .other : FieldName.recognised(bytes, name)
+        // Written here, out of registers: handed over in memory, the processor waits for its own stores.
+        fields.append(
+            HeadField(
+                name: ByteRange(
+                    start: UInt32(truncatingIfNeeded: start), count: UInt32(truncatingIfNeeded: name.count)),
+                value: ByteRange(
+                    start: UInt32(truncatingIfNeeded: valueStart),
+                    count: UInt32(truncatingIfNeeded: valueEnd &- valueStart)),
+                id: id, hasUnusualName: isUnusual))
+        return .field(id)
     }
 
     /// The bytes ended within a line: they may go on, or may not.

@@ -20,21 +20,18 @@ struct MessageFacts: BitwiseCopyable {
     var expectsContinue = false
     var upgrade = UpgradeRequest.none
 
-    /// Takes a field into account and may mark it as one that is not passed on.
+    /// Takes the last of `fields` into account, and may mark it as one that is not passed on.
     @inline(__always)
-    mutating func take(_ field: inout HeadField, _ bytes: Span<UInt8>) -> HeadFault? {
-        switch field.id {
+    mutating func takeLast(
+        _ id: FieldName, of fields: inout [HeadField], _ bytes: Span<UInt8>
+    ) -> HeadFault? {
+        switch id {
         case .other:
-            // Thirteen and fourteen letters, and something between or around them.
-            guard field.name.count >= 13 else { return nil }
-            return takeSuspicion(&field, bytes)
-        case .host:
-            guard hostValue == nil else { return .duplicateHost }
-            hostValue = field.value
+            takeSuspicion(&fields, bytes)
             return nil
-        case .contentLength, .transferEncoding, .connection, .keepAlive, .proxyConnection, .proxyAuthenticate,
-            .te, .upgrade, .expect, .http2Settings:
-            return takeControl(&field, bytes)
+        case .host, .contentLength, .transferEncoding, .connection, .keepAlive, .proxyConnection,
+            .proxyAuthenticate, .te, .upgrade, .expect, .http2Settings:
+            return takeControl(id, &fields, bytes)
         case .trailer, .cookie, .setCookie, .userAgent, .via, .server, .date, .origin, .contentType,
             .forwardedFor,
             .forwardedProto, .forwardedPort, .amznTraceID, .amznTLSVersion, .amznTLSCipherSuite,
@@ -45,16 +42,22 @@ struct MessageFacts: BitwiseCopyable {
     }
 
     @inline(never)
-    private mutating func takeControl(_ field: inout HeadField, _ bytes: Span<UInt8>) -> HeadFault? {
-        field.isHopByHop = field.id.isHopByHop
-        let value = field.value.range
-        switch field.id {
+    private mutating func takeControl(
+        _ id: FieldName, _ fields: inout [HeadField], _ bytes: Span<UInt8>
+    ) -> HeadFault? {
+        let last = fields.count - 1
+        if id.isHopByHop { fields[last].isHopByHop = true }
+        let value = fields[last].value.range
+        switch id {
+        case .host:
+            guard hostValue == nil else { return .duplicateHost }
+            hostValue = fields[last].value
         case .contentLength:
             guard let number = Self.contentLength(bytes, value) else { return .badContentLength }
             if let known = contentLength {
                 guard known == number else { return .conflictingContentLength }
                 hasDuplicateContentLength = true
-                field.isHopByHop = true
+                fields[last].isHopByHop = true
             }
             contentLength = number
         case .transferEncoding:
@@ -136,13 +139,16 @@ struct MessageFacts: BitwiseCopyable {
 
     /// A name that some program on the way might take for Transfer-Encoding or Content-Length is not passed on.
     @inline(__always)
-    private mutating func takeSuspicion(_ field: inout HeadField, _ bytes: Span<UInt8>) -> HeadFault? {
-        // Most names fail by their first letter.
-        guard field.hasUnusualName || (bytes[field.name.lowerBound] | 0x20) &- UInt8(ascii: "c") < 18 else {
-            return nil
+    private mutating func takeSuspicion(_ fields: inout [HeadField], _ bytes: Span<UInt8>) {
+        let last = fields.count &- 1
+        // Thirteen and fifteen letters, and something between or around them; most fail by the first.
+        let name = fields[last].name
+        guard name.count >= 13 else { return }
+        let first = bytes[name.lowerBound] | 0x20
+        guard first == UInt8(ascii: "t") || first == UInt8(ascii: "c") || fields[last].hasUnusualName else {
+            return
         }
-        noteSuspicion(&field, bytes)
-        return nil
+        noteSuspicion(&fields[last], bytes)
     }
 
     @inline(never)

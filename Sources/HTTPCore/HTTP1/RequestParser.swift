@@ -38,15 +38,13 @@ public enum RequestParser {
         case let other: return other
         }
         var section = FieldSection(
-            position: position, byteEnd: headEnd, lineByteCountMax: limits.fieldLineByteCountMax)
+            position: position, byteEnd: headEnd, lineByteCountMax: limits.fieldLineByteCountMax,
+            fieldCountMax: limits.fieldCountMax)
         var facts = MessageFacts()
         while true {
-            switch section.readLine(bytes) {
-            case .field:
-                guard head.fields.count < limits.fieldCountMax else { return .refused(.tooManyFields) }
-                let fault = facts.take(&section.field, bytes)
-                head.fields.append(section.field)
-                if let fault { return .refused(fault) }
+            switch section.readLine(bytes, into: &head.fields) {
+            case .field(let id):
+                if let fault = facts.takeLast(id, of: &head.fields, bytes) { return .refused(fault) }
                 continue
             case .end:
                 break
@@ -265,9 +263,21 @@ extension HTTPVersion {
 extension RequestHead {
     /// Empty again, with its storage.
     public mutating func reset() {
-        var kept: [HeadField] = []
-        swap(&kept, &fields)
-        kept.removeAll(keepingCapacity: true)
-        self = RequestHead(fields: kept)
+        version = .http11
+        method = .other
+        methodBytes = .none
+        target = .none
+        authority = .none
+        path = .none
+        query = .none
+        hasQuery = false
+        fields.removeAll(keepingCapacity: true)
+        framing = .none
+        isPersistent = true
+        expectsContinue = false
+        upgrade = .none
+        acceptsTrailers = false
+        byteCount = 0
+        desync = .compliant
     }
 }

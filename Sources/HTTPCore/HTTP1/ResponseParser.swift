@@ -20,16 +20,16 @@ public enum ResponseParser {
         }
         var section = FieldSection(
             position: position, byteEnd: limits.headByteCountMax,
-            lineByteCountMax: limits.fieldLineByteCountMax)
+            lineByteCountMax: limits.fieldLineByteCountMax,
+            fieldCountMax: limits.fieldCountMax)
         var facts = MessageFacts()
         while true {
-            switch section.readLine(bytes) {
-            case .field:
-                guard head.fields.count < limits.fieldCountMax else { return .refused(.tooManyFields) }
-                let isHost = section.field.id == .host
-                let fault = isHost ? nil : facts.take(&section.field, bytes)
-                head.fields.append(section.field)
-                if let fault { return .refused(fault) }
+            switch section.readLine(bytes, into: &head.fields) {
+            case .field(let id):
+                // A target may name its host as often as it likes; nobody reads it.
+                if id != .host, let fault = facts.takeLast(id, of: &head.fields, bytes) {
+                    return .refused(fault)
+                }
                 continue
             case .end:
                 break
@@ -147,9 +147,12 @@ public enum ResponseParser {
 extension ResponseHead {
     /// Empty again, with its storage.
     public mutating func reset() {
-        var kept: [HeadField] = []
-        swap(&kept, &fields)
-        kept.removeAll(keepingCapacity: true)
-        self = ResponseHead(fields: kept)
+        version = .http11
+        statusCode = 0
+        reason = .none
+        fields.removeAll(keepingCapacity: true)
+        framing = .none
+        isPersistent = true
+        byteCount = 0
     }
 }

@@ -8,12 +8,11 @@ public enum TrailerSection {
     public static func read(_ bytes: Span<UInt8>, _ range: Range<Int>, into fields: inout [HeadField]) {
         fields.removeAll(keepingCapacity: true)
         var section = FieldSection(
-            position: range.lowerBound, byteEnd: range.upperBound, lineByteCountMax: range.count)
+            position: range.lowerBound, byteEnd: range.upperBound, lineByteCountMax: range.count,
+            fieldCountMax: fieldCountMax)
         // The range ends with its last line, without the empty one: it runs out rather than ends.
-        while section.position < range.upperBound, case .field = section.readLine(bytes) {
-            var field = section.field
-            field.isHopByHop = isForbidden(field, bytes)
-            fields.append(field)
+        while section.position < range.upperBound, case .field = section.readLine(bytes, into: &fields) {
+            fields[fields.count - 1].isHopByHop = isForbidden(fields[fields.count - 1], bytes)
         }
     }
 

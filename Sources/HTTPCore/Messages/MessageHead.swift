@@ -150,11 +150,6 @@ public struct RequestHead: Sendable {
     public init() {
         fields.reserveCapacity(64)
     }
-
-    /// Around an empty array whose storage is used again.
-    init(fields: consuming [HeadField]) {
-        self.fields = fields
-    }
 }
 
 public struct ResponseHead: Sendable {
@@ -170,11 +165,6 @@ public struct ResponseHead: Sendable {
 
     public init() {
         fields.reserveCapacity(64)
-    }
-
-    /// Around an empty array whose storage is used again.
-    init(fields: consuming [HeadField]) {
-        self.fields = fields
     }
 
     public var isInterim: Bool { statusCode < 200 }
