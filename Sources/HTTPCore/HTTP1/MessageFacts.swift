@@ -139,11 +139,14 @@ struct MessageFacts: BitwiseCopyable {
     @inline(__always)
     private mutating func takeSuspicion(_ fields: inout [HeadField], _ bytes: Span<UInt8>) {
         let last = fields.count &- 1
-        // Thirteen and fifteen letters, and something between or around them; most fail by the first.
+        // Thirteen and sixteen letters, and something between or around them; most fail by the first.
         let name = fields[last].name
         guard name.count >= 13 else { return }
         let first = bytes[name.lowerBound] | 0x20
-        guard first == UInt8(ascii: "t") || first == UInt8(ascii: "c") || fields[last].hasUnusualName else { return }
+        guard
+            first == UInt8(ascii: "t") || first == UInt8(ascii: "c") || first == UInt8(ascii: "-")
+                || fields[last].hasUnusualName
+        else { return }
         noteSuspicion(&fields[last], bytes)
     }
 
