@@ -96,10 +96,10 @@ enum ByteScanning {
                 }
                 index &+= stops.trailingZeroBitCount >> 3
             } else {
-                while index < end, ByteSet.usualName.contains(bytes[index]) { index &+= 1 }
+                while index < end, ASCIISet.usualName.contains(bytes[index]) { index &+= 1 }
                 guard index < end else { return end }
             }
-            guard ByteSet.token.contains(bytes[index]) else { return index }
+            guard ASCIISet.token.contains(bytes[index]) else { return index }
             isUnusual = true
             index &+= 1
         }
@@ -133,7 +133,7 @@ enum ByteScanning {
         let expected = lowercase.utf8.span
         guard range.count == expected.count else { return false }
         let actual = bytes.extracting(range)
-        for index in actual.indices where ByteSet.lowercased(actual[index]) != expected[index] {
+        for index in actual.indices where ASCIISet.lowercased(actual[index]) != expected[index] {
             return false
         }
         return true
@@ -142,7 +142,8 @@ enum ByteScanning {
     static func equals(_ bytes: Span<UInt8>, _ range: Range<Int>, _ other: Range<Int>) -> Bool {
         guard range.count == other.count else { return false }
         let (left, right) = (bytes.extracting(range), bytes.extracting(other))
-        for index in left.indices where ByteSet.lowercased(left[index]) != ByteSet.lowercased(right[index]) {
+        for index in left.indices where ASCIISet.lowercased(left[index]) != ASCIISet.lowercased(right[index])
+        {
             return false
         }
         return true
@@ -159,7 +160,7 @@ enum ByteScanning {
 }
 
 /// Some ASCII characters.
-struct ByteSet: Sendable, BitwiseCopyable {
+struct ASCIISet: Sendable, BitwiseCopyable {
     let low: UInt64
     let high: UInt64
 
@@ -171,11 +172,11 @@ struct ByteSet: Sendable, BitwiseCopyable {
 
     // Bit n stands for character n, or n + 64; a test derives them from the grammar.
     /// RFC 9110 section 5.6.2.
-    static let token = ByteSet(low: 0x03FF_6CFA_0000_0000, high: 0x57FF_FFFF_C7FF_FFFE)
+    static let token = ASCIISet(low: 0x03FF_6CFA_0000_0000, high: 0x57FF_FFFF_C7FF_FFFE)
     /// Letters, digits and the hyphen: what ELBv2 calls a valid field name.
-    static let usualName = ByteSet(low: 0x03FF_2000_0000_0000, high: 0x07FF_FFFE_07FF_FFFE)
+    static let usualName = ASCIISet(low: 0x03FF_2000_0000_0000, high: 0x07FF_FFFE_07FF_FFFE)
     /// Letters, digits, `-`, `.`, `_` and `~`: what a host's name is made of.
-    static let hostName = ByteSet(low: 0x03FF_6000_0000_0000, high: 0x47FF_FFFE_87FF_FFFE)
+    static let hostName = ASCIISet(low: 0x03FF_6000_0000_0000, high: 0x47FF_FFFE_87FF_FFFE)
 
     @inline(__always)
     static func isDigit(_ byte: UInt8) -> Bool { byte &- UInt8(ascii: "0") < 10 }

@@ -106,7 +106,7 @@ struct MessageFacts: BitwiseCopyable {
         guard digits.count == 1 || digits[0] != UInt8(ascii: "0") else { return nil }
         var number: UInt64 = 0
         for index in digits.indices {
-            guard ByteSet.isDigit(digits[index]) else { return nil }
+            guard ASCIISet.isDigit(digits[index]) else { return nil }
             number = number &* 10 &+ UInt64(digits[index] &- UInt8(ascii: "0"))
         }
         return number
@@ -123,7 +123,7 @@ struct MessageFacts: BitwiseCopyable {
             var end = start
             while end < value.upperBound, bytes[end] != UInt8(ascii: ",") { end &+= 1 }
             let coding = ByteScanning.trimmed(bytes, start..<end)
-            isList = !coding.isEmpty && coding.allSatisfy { ByteSet.token.contains(bytes[$0]) }
+            isList = !coding.isEmpty && coding.allSatisfy { ASCIISet.token.contains(bytes[$0]) }
             isChunkedLast = ByteScanning.equals(bytes, coding, "chunked")
             if isChunkedLast { chunkedCount += 1 }
             start = end &+ 1
@@ -165,7 +165,7 @@ struct MessageFacts: BitwiseCopyable {
     private static func spells(_ bytes: Span<UInt8>, _ range: Range<Int>, _ letters: String) -> Bool {
         let letters = letters.utf8.span
         var count = 0
-        for index in range where ByteSet.isLetterOrDigit(bytes[index]) {
+        for index in range where ASCIISet.isLetterOrDigit(bytes[index]) {
             guard count < letters.count, bytes[index] | 0x20 == letters[count] else { return false }
             count += 1
         }

@@ -4,7 +4,8 @@
 // after every piece.
 
 public struct OutputBuffer: ~Copyable, Sendable {
-    private var storage: [UInt8]
+    /// The bytes are the first `count` of these.
+    public private(set) var storage: [UInt8]
     public private(set) var count = 0
     /// Something did not fit; the content is then of no use.
     public private(set) var hasOverflowed = false

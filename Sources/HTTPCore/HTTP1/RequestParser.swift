@@ -85,7 +85,7 @@ public enum RequestParser {
         let ranOut: HeadOutcome = end == lineEnd ? .refused(.requestLineTooLong) : .needMore
 
         var index = start
-        while index < end, ByteSet.token.contains(bytes[index]) { index &+= 1 }
+        while index < end, ASCIISet.token.contains(bytes[index]) { index &+= 1 }
         guard index < end else { return ranOut }
         guard bytes[index] == UInt8(ascii: " "), index > start else { return .refused(.badMethod) }
         head.methodBytes = ByteRange(start..<index)
@@ -165,7 +165,7 @@ public enum RequestParser {
                 switch offset {
                 case 0..<5: byte == name[offset]
                 case 6: byte == UInt8(ascii: ".")
-                default: ByteSet.isDigit(byte)
+                default: ASCIISet.isDigit(byte)
                 }
             if isRight { continue }
             guard offset == 0 else { return .refused(.badVersion) }

@@ -65,21 +65,21 @@ enum RequestTarget {
             guard index < end, index - start >= 2, bytes[index] == UInt8(ascii: "]") else { return false }
             index += 1
         } else {
-            while index < end, ByteSet.hostName.contains(bytes[index]) { index += 1 }
+            while index < end, ASCIISet.hostName.contains(bytes[index]) { index += 1 }
             guard index > range.lowerBound else { return false }
         }
         guard index < end else { return true }
         guard bytes[index] == UInt8(ascii: ":"), end - index <= 6 else { return false }
         var port = 0
         for place in (index + 1)..<end {
-            guard ByteSet.isDigit(bytes[place]) else { return false }
+            guard ASCIISet.isDigit(bytes[place]) else { return false }
             port = port * 10 + Int(bytes[place] - UInt8(ascii: "0"))
         }
         return port <= 65_535
     }
 
     private static func isAddressCharacter(_ byte: UInt8) -> Bool {
-        ByteSet.isDigit(byte) || (byte | 0x20) &- UInt8(ascii: "a") < 6 || byte == UInt8(ascii: ":")
+        ASCIISet.isDigit(byte) || (byte | 0x20) &- UInt8(ascii: "a") < 6 || byte == UInt8(ascii: ":")
             || byte == UInt8(ascii: ".")
     }
 }

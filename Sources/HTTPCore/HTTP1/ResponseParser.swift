@@ -98,7 +98,7 @@ public enum ResponseParser {
             case 9 where !(UInt8(ascii: "1")...UInt8(ascii: "9")).contains(byte):
                 return .refused(.badStatusLine)
             case 10, 11:
-                guard ByteSet.isDigit(byte) else { return .refused(.badStatusLine) }
+                guard ASCIISet.isDigit(byte) else { return .refused(.badStatusLine) }
             default: break
             }
         }
