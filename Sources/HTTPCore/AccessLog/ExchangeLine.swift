@@ -17,7 +17,8 @@ public enum ExchangeLine {
         public var certificate: String?
 
         public init(
-            loadBalancer: String, tlsVersion: String? = nil, tlsCipher: String? = nil, certificate: String? = nil
+            loadBalancer: String, tlsVersion: String? = nil, tlsCipher: String? = nil,
+            certificate: String? = nil
         ) {
             self.loadBalancer = loadBalancer
             self.tlsVersion = tlsVersion
@@ -38,7 +39,8 @@ public enum ExchangeLine {
         let clock = LogText.WallClock(unixNanoseconds: unixNanoseconds, at: now)
         ByteText.append(type(of: record), to: &line)
         line.append(UInt8(ascii: " "))
-        clock.append(record.kind.isWebSocket ? record.endedAt : record.respondedAt ?? record.endedAt, to: &line)
+        clock.append(
+            record.kind.isWebSocket ? record.endedAt : record.respondedAt ?? record.endedAt, to: &line)
         LogText.appendField(names.loadBalancer, to: &line)
         line.append(UInt8(ascii: " "))
         ByteText.append(record.client, to: &line)
@@ -66,8 +68,11 @@ public enum ExchangeLine {
         appendQuotedTarget(of: record, to: &line)
         LogText.appendQuotedField(
             record.targetStatusCode == 0 ? nil : "\(record.targetStatusCode)", to: &line)
-        LogText.appendQuotedField(record.finding.classification.logName, to: &line)
-        LogText.appendQuotedField(record.finding.reason.logName, to: &line)
+        LogText.appendQuotedField(
+            record.finding.classification == .compliant ? nil : "\(record.finding.classification.name)",
+            to: &line)
+        LogText.appendQuotedField(
+            record.finding.reason == .none ? nil : "\(record.finding.reason.name)", to: &line)
         line.append(UInt8(ascii: " "))
         record.connection.append(to: &line)
         appendQuoted(.transformedHost, of: record, texts, to: &line)
@@ -139,7 +144,8 @@ public enum ExchangeLine {
 
     /// `"GET https://www.example.com:443/path?query HTTP/1.1"`. Of a request that could not be read,
     /// `"- http://192.0.2.1:80- -"`, as ELBv2 writes it.
-    private static func appendRequest(of record: ExchangeRecord, _ texts: Span<UInt8>, to line: inout [UInt8]) {
+    private static func appendRequest(of record: ExchangeRecord, _ texts: Span<UInt8>, to line: inout [UInt8])
+    {
         ByteText.append(" \"", to: &line)
         appendText(.method, of: record, texts, to: &line)
         ByteText.append(record.kind.isEncrypted ? " https://" : " http://", to: &line)
@@ -148,7 +154,7 @@ public enum ExchangeLine {
             ByteText.append(record.local, to: &line)
         } else {
             appendText(.authority, of: record, texts, to: &line)
-            if !hasPort(texts.extracting(authority)) {
+            if !Authority.hasPort(texts.extracting(authority)) {
                 line.append(UInt8(ascii: ":"))
                 ByteText.append(UInt64(record.local.port), to: &line)
             }
@@ -161,20 +167,6 @@ public enum ExchangeLine {
         case (true, .http11): ByteText.append(" HTTP/1.1\"", to: &line)
         case (true, .http2): ByteText.append(" HTTP/2.0\"", to: &line)
         }
-    }
-
-    /// A colon outside of brackets: what follows is a port.
-    private static func hasPort(_ authority: Span<UInt8>) -> Bool {
-        var index = authority.count
-        while index > 0 {
-            index -= 1
-            switch authority[index] {
-            case UInt8(ascii: ":"): return true
-            case UInt8(ascii: "]"): return false
-            default: break
-            }
-        }
-        return false
     }
 
     /// The text, or `-`.

@@ -81,7 +81,8 @@ public struct ExchangeRecord: Sendable, BitwiseCopyable {
     public var texts = ExchangeTexts()
 
     public init(
-        client: Endpoint, local: Endpoint, connection: ConnectionTraceID, receivedAt: Instant, endedAt: Instant
+        client: Endpoint, local: Endpoint, connection: ConnectionTraceID, receivedAt: Instant,
+        endedAt: Instant
     ) {
         self.client = client
         self.local = local
