@@ -181,7 +181,9 @@ private func latin1(_ text: String) -> [UInt8] {
         for cut in prefixCounts(bytes.count) where cut <= bytes.count {
             #expect(ReadBody(bytes, head.framing, cuts: [cut]) == whole, "at \(cut)")
         }
-        if bytes.count < 2_000 { #expect(ReadBody(bytes, head.framing, cuts: Array(0...bytes.count)) == whole) }
+        if bytes.count < 2_000 {
+            #expect(ReadBody(bytes, head.framing, cuts: Array(0...bytes.count)) == whole)
+        }
     }
 
     @Test(arguments: HostileRequest.all)

@@ -63,7 +63,8 @@ public enum HeadFault: UInt8, Error, Hashable, Sendable, BitwiseCopyable, CaseIt
         case .unsupportedTransferCoding: 501
         case .unsupportedVersion, .http2Preface: 505
         case .tooManyEmptyLines, .badMethod, .badTarget, .spaceInTarget, .controlCharacterInTarget,
-            .breakInTarget, .missingVersion, .badVersion, .badStatusLine, .bareCarriageReturn, .bareLineFeed, .nullByte,
+            .breakInTarget, .missingVersion, .badVersion, .badStatusLine, .bareCarriageReturn, .bareLineFeed,
+            .nullByte,
             .foldedField, .emptyFieldName, .badFieldName, .whitespaceBeforeColon, .missingColon,
             .controlCharacterInField, .tooManyConnectionOptions, .missingHost, .duplicateHost, .badHost,
             .badContentLength, .conflictingContentLength, .badTransferEncoding, .repeatedChunked,

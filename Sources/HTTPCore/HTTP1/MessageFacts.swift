@@ -32,8 +32,10 @@ struct MessageFacts: BitwiseCopyable {
         case .host, .contentLength, .transferEncoding, .connection, .keepAlive, .proxyConnection,
             .proxyAuthenticate, .te, .upgrade, .expect, .http2Settings:
             return takeControl(id, &fields, bytes)
-        case .trailer, .cookie, .setCookie, .userAgent, .via, .server, .date, .origin, .contentType, .forwardedFor,
-            .forwardedProto, .forwardedPort, .amznTraceID, .amznTLSVersion, .amznTLSCipherSuite, .webSocketKey,
+        case .trailer, .cookie, .setCookie, .userAgent, .via, .server, .date, .origin, .contentType,
+            .forwardedFor,
+            .forwardedProto, .forwardedPort, .amznTraceID, .amznTLSVersion, .amznTLSCipherSuite,
+            .webSocketKey,
             .webSocketVersion, .grpcStatus:
             return nil
         }
