@@ -71,22 +71,25 @@ private struct Message: Equatable {
             message.trailers = body.trailers.map { "\($0.name): \($0.value)" }
             message.isWhole = body.isComplete
             if body.fault == nil { messages.append(message) }
-            // NIO's decoder stops at an upgrade, and at the end of a connection.
-            guard body.isComplete, read.isPersistent, read.upgrade == .none else { return messages }
+            // NIO's decoder stops at an upgrade and at the end of a connection, which llhttp sees in HTTP/1.0 where a
+            // tab stands behind keep-alive.
+            guard body.isComplete, read.isPersistent, read.upgrade == .none, read.version == .http11 else {
+                return messages
+            }
             rest = Array(rest.suffix(body.restByteCount))
         }
     }
 
     /// What Weir takes and llhttp does not.
     private func isException(_ read: ReadRequest) -> Bool {
-        // Equal lengths become one, and a length beside chunked is dropped: ELBv2 forwards both kinds.
         // Any token is a method (RFC 9110 section 9.1); llhttp knows a list.
-        !MessageDice.methods.contains(read.method)
+        let hasOtherMethod = !MessageDice.methods.contains(read.method)
         // Browsers percent-encode what is beyond ASCII, other clients send it as it is: it ends nothing.
-        read.target.utf8.contains { $0 >= 0x80 }
-            || read.desync.reason == .duplicateContentLength || read.desync.reason == .bothTEAndCLPresent
-            || read.fields.filter { $0.id == .contentLength }.count > 1
-            || (read.framing == .chunked && read.fields.contains { $0.id == .contentLength })
+        let hasHighBytes = read.target.utf8.contains { $0 >= 0x80 }
+        // Equal lengths become one, and a length beside chunked is dropped: ELBv2 forwards both kinds.
+        let lengthCount = read.fields.count { $0.id == .contentLength }
+        return hasOtherMethod || hasHighBytes || lengthCount > 1
+            || (read.framing == .chunked && lengthCount > 0)
     }
 
     private func readResponse(_ bytes: [UInt8], answering method: HTTPCore.HTTPMethod) -> Message? {

@@ -125,7 +125,8 @@ struct MessageFacts: BitwiseCopyable {
             var end = start
             while end < value.upperBound, bytes[end] != UInt8(ascii: ",") { end &+= 1 }
             let coding = ByteScanning.trimmed(bytes, start..<end)
-            isList = !coding.isEmpty && coding.allSatisfy { ASCIISet.token.contains(bytes[$0]) }
+            isList = !coding.isEmpty
+            for index in coding where !ASCIISet.token.contains(bytes[index]) { isList = false }
             isChunkedLast = ByteScanning.equals(bytes, coding, "chunked")
             if isChunkedLast { chunkedCount += 1 }
             start = end &+ 1
