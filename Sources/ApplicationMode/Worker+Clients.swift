@@ -109,7 +109,11 @@ extension Worker {
                 handshakeCount -= 1
                 connections[slot].phase = .http1
                 armClient(slot, at: now)
-                serve(slot, at: now)
+                if connections[slot].session.speaks("h2") {
+                    beginHTTP2(slot, at: now)
+                } else {
+                    serve(slot, at: now)
+                }
             } else {
                 targetIsOpen(slot, at: now)
             }
@@ -124,8 +128,10 @@ extension Worker {
         while connections[slot].phase == .http1 {
             if let exchange = connections[slot].exchange {
                 advance(exchange, at: now)
-                // Still the same one: it waits for a socket.
-                guard connections[slot].phase == .http1, connections[slot].exchangePlusOne == 0 else {
+                guard connections[slot].phase == .http1 else { return }
+                guard connections[slot].exchangePlusOne == 0 else {
+                    // Still the same one: it waits for a socket.
+                    if connections[slot].isClosing { noteClientEnd(slot, at: now) }
                     return
                 }
             }
@@ -136,6 +142,31 @@ extension Worker {
             budget -= 1
             guard readHead(slot, at: now) else { return }
         }
+    }
+
+    /// The client has sent its end while it is owed an answer. Nobody keeps half a connection open for one, so
+    /// that it is gone, and the target need not go on (ELBv2's 460); but requests before the end are answered.
+    private mutating func noteClientEnd(_ slot: Int, at now: Instant) {
+        guard let exchange = connections[slot].exchange, exchanges[exchange].up.isDone,
+            connections[slot].mayRead || connections[slot].hasEnded, connections[slot].input.isEmpty
+        else { return }
+        switch exchanges[exchange].phase {
+        case .connecting, .awaitingHead: break
+        case .free, .responding, .tunnel: return
+        }
+        let filling = fill(slot, at: now)
+        guard filling.failure == nil else {
+            clientBroke(exchange, at: now)
+            return
+        }
+        guard filling.byteCount > 0 else {
+            if connections[slot].hasEnded { clientBroke(exchange, at: now) }
+            return
+        }
+        var lent = borrowInput()
+        let isKept = keepInput(slot, lent.span, 0..<filling.byteCount)
+        giveBack(&lent)
+        if !isKept { clientBroke(exchange, at: now) }
     }
 
     /// Reads the head of the next request; true when an exchange began or was over at once.
@@ -159,6 +190,9 @@ extension Worker {
         }
         if connections[slot].headStartedAt.nanoseconds == 0 { connections[slot].headStartedAt = now }
         switch readRequest(slot, byteCount: filling.byteCount, at: now) {
+        case .http2:
+            beginHTTP2(slot, at: now)
+            return false
         case .waits:
             if connections[slot].hasEnded {
                 closeClient(slot, at: now)
@@ -166,7 +200,8 @@ extension Worker {
                 // The first byte of a head starts its own deadline.
                 armClient(slot, at: now)
             }
-            return false
+            // The end may be there already, of which no event tells any more.
+            return connections[slot].mayRead
         case .lost:
             closeClient(slot, withReset: true, at: now)
             return false
@@ -182,6 +217,8 @@ extension Worker {
     private enum HeadStep {
         case exchange(Int, Decision)
         case waits
+        /// The client speaks HTTP/2 and knows that Weir does.
+        case http2
         /// No memory to go on with.
         case lost
         case refused(HeadFault)
@@ -192,6 +229,15 @@ extension Worker {
         var lent = borrowInput()
         defer { giveBack(&lent) }
         let bytes = lent.span.extracting(0..<byteCount)
+        if connections[slot].requestCount == 0, !connections[slot].isSecure {
+            switch ConnectionPreface.match(bytes) {
+            case .partial:
+                return keepInput(slot, bytes, 0..<byteCount) ? .waits : .lost
+            case .yes where isHTTP2Enabled(slot):
+                return keepInput(slot, bytes, 0..<byteCount) ? .http2 : .lost
+            case .yes, .no: break
+            }
+        }
         switch RequestParser.parse(bytes, into: &requestHead, limits: .standard) {
         case .needMore:
             return keepInput(slot, bytes, 0..<byteCount) ? .waits : .lost
@@ -212,6 +258,10 @@ extension Worker {
         routing.listener(listener)?.attributes.idleTimeoutSeconds ?? 60
     }
 
+    private func isHTTP2Enabled(_ slot: Int) -> Bool {
+        routing.listener(connections[slot].listener)?.attributes.isHTTP2Enabled ?? false
+    }
+
     /// Sets the client's next deadline, from what it is waited for.
     mutating func armClient(_ slot: Int, at now: Instant) {
         timers.set(slot, to: clientDeadline(slot))
@@ -226,6 +276,8 @@ extension Worker {
         case .lingering: return connection.lastActivityAt.advanced(bySeconds: Limits.lingerSeconds)
         case .http1 where connection.exchangePlusOne == 0 && connection.headStartedAt.nanoseconds > 0:
             return connection.headStartedAt.advanced(bySeconds: timeout)
+        case .http1 where connection.exchangePlusOne == 0 && core.isDraining:
+            return connection.lastActivityAt.advanced(bySeconds: min(timeout, Limits.drainedIdleSeconds))
         default: return connection.lastActivityAt.advanced(bySeconds: timeout)
         }
     }
@@ -299,6 +351,7 @@ extension Worker {
     mutating func dismantle(_ slot: Int, withReset: Bool) {
         free(connections[slot].input)
         free(connections[slot].output)
+        connections[slot].http2.free()
         if connections[slot].isSecure {
             if !withReset { _ = connections[slot].session.shutdown() }
             connections[slot].session.free()

@@ -53,6 +53,7 @@ extension Worker: ServingWorker {
     private mutating func evict(_ slot: Int, at now: Instant) {
         switch connections[slot].phase {
         case .connecting, .securing: connectFailed(slot, at: now)
+        case .http2: http2Broke(slot, at: now)
         default:
             guard let exchange = connections[slot].exchange else { return closeTarget(slot, at: now) }
             targetBroke(exchange, at: now)
@@ -76,17 +77,31 @@ extension Worker: ServingWorker {
         collector.add(records, of: core.index, progress)
     }
 
+    /// Clients between two requests get a moment, in which a request that is on its way arrives and is answered with
+    /// `Connection: close`. Nobody waits for connections to targets that carry nothing.
+    package mutating func drainDidBegin(at now: Instant) {
+        for slot in 0..<connectionSlots.scanBound {
+            switch connections[slot].phase {
+            case .http1:
+                if connections[slot].exchangePlusOne == 0 { connections[slot].lastActivityAt = now }
+                armClient(slot, at: now)
+            case .idle:
+                pool.remove(slot, &connections)
+                closeTarget(slot, at: now)
+            case .free, .securing, .lingering, .connecting, .busy: break
+            }
+        }
+    }
+
     package mutating func endAllFlows(at now: Instant) {
         for slot in 0..<connectionSlots.scanBound where connections[slot].phase != .free {
             guard connections[slot].role == .client else { continue }
-            if let exchange = connections[slot].exchange {
-                abort(exchange, at: now)
-            } else {
-                closeClient(slot, withReset: true, at: now)
-            }
+            while let exchange = connections[slot].exchange { clientLeft(exchange, at: now) }
+            closeClient(slot, withReset: true, at: now)
         }
         for slot in 0..<connectionSlots.scanBound where connections[slot].phase != .free {
             if connections[slot].phase == .idle { pool.remove(slot, &connections) }
+            leaveSharedPool(slot)
             closeTarget(slot, withReset: true, at: now)
         }
     }
