@@ -1,7 +1,6 @@
 // What targets are told of a request's way: X-Forwarded-For, -Proto and -Port, as ELBv2 writes them.
 //
-// Values only: HTTP/1.1 and HTTP/2 put names before them in ways of their own. The fields of these names that came
-// with the request are not sent on beside them.
+// Fields of these names that came with the request are not sent on beside them.
 
 import Balancing
 
@@ -42,13 +41,32 @@ public enum ForwardedFields {
         return buffer.count > start
     }
 
-    /// Appends the value of X-Forwarded-Proto: what the client spoke to Weir, whatever its request says.
-    public static func appendForwardedProto(isEncrypted: Bool, to buffer: inout [UInt8]) {
-        ByteText.append(isEncrypted ? "https" : "http", to: &buffer)
-    }
-
-    /// Appends the value of X-Forwarded-Port: the listener's port, whatever the request says.
-    public static func appendForwardedPort(_ listenerPort: UInt16, to buffer: inout [UInt8]) {
-        ByteText.append(UInt64(listenerPort), to: &buffer)
+    /// Writes all that a request gets of these, and X-Amzn-Trace-Id, as field lines.
+    ///
+    /// - Parameters:
+    ///   - bytes: Those that `head` was read from.
+    ///   - scratch: Emptied first; holds the value of X-Amzn-Trace-Id afterwards, which the access log wants.
+    public static func append(
+        for head: RequestHead, _ bytes: Span<UInt8>, facts: ForwardingFacts, scratch: inout [UInt8],
+        into output: inout OutputBuffer
+    ) {
+        scratch.removeAll(keepingCapacity: true)
+        let hasForwardedFor = appendForwardedFor(
+            of: head, bytes, client: facts.client, mode: facts.attributes.forwardedForMode,
+            tellsClientPort: facts.attributes.tellsClientPort, to: &scratch)
+        if hasForwardedFor {
+            output.append("X-Forwarded-For: ")
+            output.append(scratch.span)
+            output.append("\r\n")
+        }
+        output.append(facts.isSecure ? "X-Forwarded-Proto: https\r\n" : "X-Forwarded-Proto: http\r\n")
+        output.append("X-Forwarded-Port: ")
+        output.append(decimal: UInt64(facts.localPort))
+        output.append("\r\nX-Amzn-Trace-Id: ")
+        scratch.removeAll(keepingCapacity: true)
+        TraceField.append(
+            for: head, bytes, unixSeconds: UInt64(facts.unixSeconds), random: facts.random, to: &scratch)
+        output.append(scratch.span)
+        output.append("\r\n")
     }
 }
