@@ -17,6 +17,8 @@ public final class CompiledRules: Sendable {
     private let conditions: [CompiledCondition]
     private let pool: ConditionPool
     private let index: RuleIndex
+    private let looksAtHosts: Bool
+    private let looksAtQueries: Bool
     private let transforms: [CompiledTransforms?]
 
     /// Compiles rules that `RuleFault.check` has passed, in rising priority with the default action last.
@@ -33,6 +35,8 @@ public final class CompiledRules: Sendable {
             return Rule(conditionStart: start, conditionCount: route.conditions.count)
         }
         self.conditions = conditions
+        looksAtHosts = conditions.contains { $0.kind == .host }
+        looksAtQueries = conditions.contains { $0.kind == .query }
         self.pool = pool
         index =
             RuleIndexBuilder(
@@ -50,7 +54,7 @@ public final class CompiledRules: Sendable {
     public func match(
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, client: IPAddress, scratch: inout RuleScratch
     ) -> Int {
-        let text = RequestText(head, bytes)
+        let text = RequestText(head, bytes, cutsHost: looksAtHosts, cutsQuery: looksAtQueries)
         scratch.marks.begin(count: index.nodes.count + rules.count)
         var best = UInt32(truncatingIfNeeded: rules.count)
         scratch.marks.push(UInt32(truncatingIfNeeded: index.nodes.count - 1))
