@@ -13,11 +13,13 @@ extension ConfigurationReader {
     mutating func readProxyProtocol(of listener: Scope, protocol: TrafficProtocol?) -> ProxyProtocolSettings?
     {
         guard listener.fields["proxy_protocol"] != nil else { return nil }
-        if let `protocol`, `protocol`.carriesUDP {
+        if let `protocol`, `protocol`.carriesUDP || !`protocol`.isNetwork {
             note(
                 "proxy_protocol", of: listener,
-                "belongs to TCP and TLS listeners, but this one is \(`protocol`.rawValue). Leave it out; "
-                    + "towards targets the group's attribute proxy_protocol_v2.enabled sends headers.")
+                "belongs to TCP and TLS listeners, but this one is \(`protocol`.rawValue). Leave it out"
+                    + (`protocol`.isNetwork
+                        ? "; towards targets the group's attribute proxy_protocol_v2.enabled sends headers."
+                        : "."))
             return nil
         }
         guard let fields = child("proxy_protocol", of: listener, keys: ["accept", "trusted"]) else {

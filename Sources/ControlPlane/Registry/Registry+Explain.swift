@@ -29,7 +29,8 @@ extension Registry {
             client: Endpoint(address: parsed.address, port: parsed.port ?? 0),
             local: Endpoint(address: local, port: listener.port), transport: transport)
         explainArrival(key, listener: listener, of: loadBalancer, candidates: candidates, into: &answer)
-        explainRoute(key, number: number, listener: listener, isPortGiven: parsed.port != nil, into: &answer)
+        guard let action = listener.defaultAction.forward, listener.protocol.isNetwork else { return answer }
+        explainRoute(key, number: number, action: action, isPortGiven: parsed.port != nil, into: &answer)
         return answer
     }
 
@@ -57,7 +58,7 @@ extension Registry {
     }
 
     private func explainRoute(
-        _ key: FlowKey, number: ListenerNumber, listener: Listener, isPortGiven: Bool,
+        _ key: FlowKey, number: ListenerNumber, action: ForwardAction, isPortGiven: Bool,
         into answer: inout ExplainResponse
     ) {
         let snapshot = published.snapshot
@@ -76,7 +77,7 @@ extension Registry {
                 "The listener's rules choose by the server name and protocols of the client's TLS greeting "
                     + "first; this answer is for a client to whom none applies.")
         }
-        explainGroup(group, route: route, action: listener.defaultAction, into: &answer)
+        explainGroup(group, route: route, action: action, into: &answer)
         explainEligibility(group, into: &answer)
 
         let isPortHashed = !group.isSticky || (route.choices.count > 1 && !route.isStickyByGroup)

@@ -142,13 +142,17 @@ extension Registry {
         var description = ListenerDescription(
             id: id.description, loadBalancer: loadBalancer.name, port: Int(listener.port),
             protocol: listener.protocol.rawValue,
-            forward: listener.defaultAction.adminDescription,
+            forward: listener.defaultAction.forward?.adminDescription ?? [],
             attributes: listener.attributes.dictionary,
             statistics: statistics(
                 entry.flatMap { report.listeners[$0.number] }, since: entry?.baseline ?? []))
-        description.tls = listener.tls?.adminDescription
+        description.tls = loadBalancer.tls(of: listener)?.adminDescription
         description.proxyProtocol = listener.proxyProtocol?.adminDescription
-        if !listener.rules.isEmpty { description.rules = listener.rules.map(\.adminDescription) }
+        description.defaultAction = listener.defaultAction.adminDescription
+        if !listener.rules.isEmpty {
+            description.rules = listener.rules.map { $0.adminDescription(of: id) }
+        }
+        if listener.ruleCount > 0 { description.ruleCount = listener.ruleCount }
         return description
     }
 
@@ -181,6 +185,7 @@ extension Registry {
             targetCount: group.registrations.count { !$0.isDraining },
             isFailOpen: published.outlooks[name]?.isFailOpen ?? false,
             statistics: FlowStatistics(counters: totals), targets: targets)
+        description.protocolVersion = group.group.protocolVersion?.rawValue
         description.tls = group.group.tls?.adminDescription
         description.clientAddress = group.group.attributes.clientAddress
         return description

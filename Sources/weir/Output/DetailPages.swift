@@ -30,16 +30,7 @@ enum DetailPages {
             text += block("PROXY PROTOCOL", "  \(line)\n", style)
         }
         if let rules = listener.rules {
-            var table = TextTable(
-                .init("PRIORITY", .right), .init("SERVER NAME"), .init("ALPN"), .init("FORWARDS TO"))
-            for rule in rules {
-                table.add(
-                    .init("\(rule.priority)"),
-                    .init((rule.tlsServerNames ?? ["any"]).joined(separator: ", ")),
-                    .init((rule.tlsAlpn ?? ["any"]).joined(separator: ", ")),
-                    .init(Tables.forward(rule.forward)))
-            }
-            text += block("RULES", table.render(style, indent: 2), style)
+            text += block("RULES", Tables.rules(rules, style, indent: 2), style)
         }
         return text
     }

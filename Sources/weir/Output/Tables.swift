@@ -38,6 +38,17 @@ enum Tables {
         return table.render(style, indent: indent)
     }
 
+    /// Each rule in one line: its conditions and its action in words.
+    static func rules(_ rules: [RuleDescription], _ style: Style, indent: Int = 0) -> String {
+        var table = TextTable(.init("PRIORITY", .right), .init("CONDITIONS"), .init("ACTION"))
+        for rule in rules {
+            table.add(
+                .init(rule.priority.map(String.init) ?? "default", .bold), .init(rule.conditionText),
+                .init(rule.actionText))
+        }
+        return table.render(style, indent: indent)
+    }
+
     static func targetGroups(_ groups: [TargetGroupDescription], _ style: Style, indent: Int = 0) -> String {
         guard !groups.isEmpty else { return none("target groups", indent) }
         var table = TextTable(
