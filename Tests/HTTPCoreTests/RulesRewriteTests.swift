@@ -1,6 +1,7 @@
 // Redirects and transforms: what is written, and what is not.
 
 import Balancing
+import CAllocationCount
 import HTTPCore
 import Testing
 
@@ -146,6 +147,51 @@ import Testing
             rewrite(
                 .hostHeaderRewrite(Rewrite(regularExpression: "", replacement: "x")), SampleRequest(host: ""))
                 == (.unchanged, ""))
+    }
+
+    @Test func `see a slash in an absolute target without a path`() {
+        let bytes = Array("GET http://www.example.com?a=b HTTP/1.1\r\n\r\n".utf8)
+        var head = RequestHead()
+        head.target = ByteRange(4..<30)
+        head.path = ByteRange(26..<26)
+        head.query = ByteRange(27..<30)
+        head.hasQuery = true
+        let rewrite = Rewrite(regularExpression: "^/(.*)$", replacement: "/in/$1&c")
+        var scratch = RuleScratch()
+        var output: [UInt8] = []
+        let outcome = CompiledTransforms([.urlRewrite(rewrite)])
+            .rewriteTarget(head, bytes.span, scratch: &scratch, to: &output)
+        #expect(outcome == .rewritten && String(decoding: output, as: UTF8.self) == "/in/?a=b&c")
+    }
+
+    @Test func `allocate nothing in a warm worker, and neither do redirects`() {
+        let (head, bytes) = SampleRequest(path: "/api/v1/users/17", query: "a=b&c=d").head()
+        let transforms = CompiledTransforms([
+            .urlRewrite(Rewrite(regularExpression: "^/api/(v[0-9]+)/(.*)$", replacement: "/$1/$2&v=$1")),
+            .hostHeaderRewrite(Rewrite(regularExpression: "^(.*)\\.com$", replacement: "$1.internal")),
+        ])
+        let action = RedirectAction(
+            protocol: "HTTPS", host: "secure.#{host}", port: "8443", path: "/a-long-prefix-of-a-path/#{path}",
+            query: "from=#{protocol}&#{query}", statusCode: 301)
+        var scratch = RuleScratch()
+        var output: [UInt8] = []
+        output.reserveCapacity(1_024)
+        var isRight = true
+        var allocations: UInt64 = 0
+        for round in 0..<3 {
+            output.removeAll(keepingCapacity: true)
+            allocation_count_take_part(round == 2)
+            let before = allocation_own_count()
+            let target = transforms.rewriteTarget(head, bytes.span, scratch: &scratch, to: &output)
+            let host = transforms.rewriteHost(head, bytes.span, scratch: &scratch, to: &output)
+            let redirect = RedirectWriter.append(
+                action, for: head, bytes.span, in: .init(isSecure: false, port: 80), to: &output)
+            allocations = allocation_own_count() - before
+            allocation_count_take_part(false)
+            isRight = isRight && target == .rewritten && host == .rewritten && redirect == .written
+        }
+        #expect(allocations == 0)
+        #expect(isRight)
     }
 
     @Test func `fail when the result is longer than a target may be`() {

@@ -130,11 +130,20 @@ public struct CompiledTransforms: Sendable {
         guard let urlRewrite else { return .unchanged }
         let path = RequestText.path(of: head, bytes)
         let query = head.query.range.clamped(to: bytes.indices)
-        let isJoined = head.hasQuery && query.lowerBound == path.upperBound + 1
-        let url = path.lowerBound..<(isJoined ? query.upperBound : path.upperBound)
         let start = output.count
-        let outcome = Self.rewrite(
-            urlRewrite, bytes, url, byteCountMax: Self.targetByteCountMax, &scratch, to: &output)
+        let outcome: Outcome
+        if !head.hasQuery || query.lowerBound == path.upperBound + 1 {
+            let url = path.lowerBound..<(head.hasQuery ? query.upperBound : path.upperBound)
+            outcome = Self.rewrite(
+                urlRewrite, bytes, url, byteCountMax: Self.targetByteCountMax, &scratch, to: &output)
+        } else {
+            // An absolute-form target with a query and no path: rare, and the only one that must be put together.
+            var url = path.map { bytes[$0] } + [UInt8(ascii: "?")]
+            for position in query { url.append(bytes[position]) }
+            outcome = Self.rewrite(
+                urlRewrite, url.span, 0..<url.count, byteCountMax: Self.targetByteCountMax, &scratch,
+                to: &output)
+        }
         guard outcome == .rewritten else { return outcome }
         guard output.count > start, output[start] == UInt8(ascii: "/") else {
             return Self.fail(from: start, &output)

@@ -10,6 +10,7 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     case adminBodies = "admin-bodies"
     case proxyHeaders = "proxy-headers"
     case clientHellos = "client-hellos"
+    case rules
 
     package func run(_ bytes: [UInt8]) async {
         #if DEBUG
@@ -20,6 +21,7 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
         case .adminBodies: await AdminBodiesSubject.run(bytes)
         case .proxyHeaders: ProxyHeadersSubject.run(bytes)
         case .clientHellos: ClientHellosSubject.run(bytes)
+        case .rules: RulesSubject.run(bytes)
         }
         #endif
     }
