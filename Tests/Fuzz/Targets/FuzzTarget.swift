@@ -11,6 +11,7 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     case proxyHeaders = "proxy-headers"
     case clientHellos = "client-hellos"
     case http1
+    case rules
 
     package func run(_ bytes: [UInt8]) async {
         #if DEBUG
@@ -22,6 +23,7 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
         case .proxyHeaders: ProxyHeadersSubject.run(bytes)
         case .clientHellos: ClientHellosSubject.run(bytes)
         case .http1: HTTP1Subject.run(bytes)
+        case .rules: RulesSubject.run(bytes)
         }
         #endif
     }
