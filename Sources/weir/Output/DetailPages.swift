@@ -54,13 +54,21 @@ enum DetailPages {
 
     static func explanation(_ answer: ExplainResponse, _ style: Style) -> String {
         let steps = answer.steps.enumerated().map { "  \($0.offset + 1). \($0.element)\n" }.joined()
-        let place =
-            switch (answer.targetGroup, answer.target) {
+        let place = answer.answer.map { style.paint("→ \($0)", .green) } ?? destination(of: answer, style)
+        return "\(answer.client) at \(style.paint(answer.listener, .bold))\n\(steps)\(place)\n"
+    }
+
+    private static func destination(of answer: ExplainResponse, _ style: Style) -> String {
+        if let targets = answer.targets {
+            return style.paint("→ one of \(targets.joined(separator: ", "))", .green)
+                + (answer.targetGroup.map { " of \($0)" } ?? "")
+        }
+        return switch (answer.targetGroup, answer.target) {
             case (let group?, let target?): style.paint("→ \(target)", .green) + " of \(group)"
             case (let group?, nil): style.paint("→ no target", .red) + " of \(group)"
-            case (nil, _): style.paint("→ nowhere", .red)
+            case (nil, let target?): style.paint("→ \(target)", .green)
+            case (nil, nil): style.paint("→ nowhere", .red)
             }
-        return "\(answer.client) at \(style.paint(answer.listener, .bold))\n\(steps)\(place)\n"
     }
 
     static func changes(_ response: ApplyResponse, _ style: Style) -> String {
