@@ -32,6 +32,31 @@ enum DetailPages {
         if let rules = listener.rules {
             text += block("RULES", Tables.rules(rules, style, indent: 2), style)
         }
+        if listener.rules == nil, let count = listener.ruleCount {
+            let line =
+                "\(HumanText.counted(count, "rule")) and the default action; \"weir rules list \(listener.id)\" "
+                + "shows them"
+            text += block("RULES", "  \(line)\n", style)
+        }
+        return text
+    }
+
+    /// One rule: each condition, the action and each transform in a line of its own.
+    static func rule(_ rule: RuleDescription, _ style: Style) -> String {
+        let name = rule.priority.map { "rule \($0)" } ?? "default action"
+        let conditions = rule.conditions.isEmpty ? ["what no rule takes"] : rule.conditions.map(\.text)
+        var text = style.paint("\(rule.listener) \(name)", .bold) + "\n"
+        text += block("CONDITIONS", conditions.map { "  \($0)\n" }.joined(), style)
+        if let transforms = rule.transforms {
+            text += block("TRANSFORMS", transforms.map { "  \($0.text)\n" }.joined(), style)
+        }
+        text += block("ACTION", "  \(rule.action.text)\n", style)
+        if let body = rule.action.fixedResponse?.messageBody, !body.isEmpty {
+            let lines = body.split(whereSeparator: \.isNewline).map { line in
+                "  \(String(line.map { $0.isControl ? " " : $0 }))\n"
+            }
+            text += block("MESSAGE BODY", lines.joined(), style)
+        }
         return text
     }
 
