@@ -95,8 +95,9 @@ let package = Package(
         .target(name: "AdminModel", swiftSettings: control),
         .target(
             name: "ControlPlane",
+            // HTTPCore: the rules of application listeners are checked and explained by what matches them.
             dependencies: [
-                "AdminModel", "Balancing",
+                "AdminModel", "Balancing", "HTTPCore",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "GRDBSQLite", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),

@@ -73,7 +73,17 @@ extension Worker {
         output.removeAll()
         if responseHead.statusCode == 101 { return switchProtocols(exchange, bytes) }
         if responseHead.isInterim { return writeInterim(exchange, target, bytes) }
-        return writeHead(exchange, target, bytes, at: now)
+        writeHead(exchange, bytes, at: now)
+        if exchanges[exchange].down.form == .frames {
+            submitHead(exchange)
+            output.removeAll()
+            return keepInput(target, bytes, responseHead.byteCount..<bytes.count) ? .ignored : .broken
+        }
+        guard let used = relay(exchange, isUp: false, bytes.extracting(responseHead.byteCount..<bytes.count)),
+            !output.hasOverflowed,
+            keepInput(target, bytes, responseHead.byteCount + used..<bytes.count)
+        else { return .broken }
+        return .written(isSwitching: false)
     }
 
     /// 100 Continue, 103 Early Hints and their like: to whom can understand them.
@@ -84,13 +94,21 @@ extension Worker {
         guard exchanges[exchange].interimCount <= Limits.interimResponseCountMax else { return .malformed }
         guard keepInput(target, bytes, responseHead.byteCount..<bytes.count) else { return .broken }
         guard exchanges[exchange].version != .http10 else { return .ignored }
+        if exchanges[exchange].clientStream > 0 {
+            let client = Int(exchanges[exchange].client)
+            headBlock.beginResponse(statusCode: responseHead.statusCode)
+            for index in responseHead.fields.indices { headBlock.append(responseHead.fields[index], of: bytes) }
+            _ = connections[client].http2.submitResponse(
+                headBlock, stream: exchanges[exchange].clientStream, endsStream: false, isInterim: true)
+            markDirty(client)
+            return .ignored
+        }
         ForwardedResponse.writeInterim(responseHead, bytes, into: &output)
         return .written(isSwitching: false)
     }
 
-    private mutating func writeHead(
-        _ exchange: Int, _ target: Int, _ bytes: Span<UInt8>, at now: Instant
-    ) -> AnswerStep {
+    /// Writes the final head in `responseHead` as the client is to see it, in the form of HTTP/1.
+    mutating func writeHead(_ exchange: Int, _ bytes: Span<UInt8>, at now: Instant) {
         let client = Int(exchanges[exchange].client)
         let statusCode = responseHead.statusCode
         freeReplay(exchange)
@@ -101,6 +119,11 @@ extension Worker {
             exchanges[exchange].isTargetPersistent && responseHead.isPersistent
         exchanges[exchange].down.reader = BodyReader(responseHead.framing)
         switch responseHead.framing {
+        case .none where exchanges[exchange].clientStream > 0:
+            exchanges[exchange].down.form = .frames
+            exchanges[exchange].down.isDone = true
+        case _ where exchanges[exchange].clientStream > 0:
+            exchanges[exchange].down.form = .frames
         case .chunked, .untilClose, .streamed:
             // HTTP/1.0 knows the end of such content by the end of the connection alone.
             let isChunkable = exchanges[exchange].version != .http10
@@ -121,14 +144,75 @@ extension Worker {
                 clientVersion: exchanges[exchange].version,
                 attributes: routing.listener(exchanges[exchange].listener)?.route.listenerAttributes),
             into: &output)
+        writeCookies(exchange, bytes)
         output.append("\r\n")
-        var position = responseHead.byteCount
-        let outcome = Self.relay(
-            bytes, from: &position, through: &exchanges[exchange].down, trailers: &trailerFields,
-            into: &output)
-        guard outcome != .malformed, !output.hasOverflowed, keepInput(target, bytes, position..<bytes.count)
-        else { return .broken }
-        return .written(isSwitching: false)
+    }
+
+    /// The head in `output` becomes frames of the client's stream, with its end if there is no content.
+    mutating func submitHead(_ exchange: Int) {
+        let client = Int(exchanges[exchange].client)
+        let stream = exchanges[exchange].clientStream
+        var written = OutputBuffer(capacity: 0)
+        swap(&written, &output)
+        defer { swap(&written, &output) }
+        let bytes = written.storage.span.extracting(0..<written.count)
+        guard case .complete = ResponseParser.parse(bytes, answering: exchanges[exchange].method, into: &responseHead)
+        else {
+            // What Weir wrote itself is always a head.
+            connections[client].http2.reset(stream: stream, code: .internalError)
+            markDirty(client)
+            return
+        }
+        headBlock.beginResponse(statusCode: responseHead.statusCode)
+        for index in responseHead.fields.indices { headBlock.append(responseHead.fields[index], of: bytes) }
+        let content = bytes.extracting(responseHead.byteCount..<bytes.count)
+        let endsStream = exchanges[exchange].down.isDone && content.count == 0
+        _ = connections[client].http2.submitResponse(headBlock, stream: stream, endsStream: endsStream)
+        if content.count > 0 {
+            // Of Weir's own answers, and small.
+            _ = connections[client].http2.write(content, stream: stream)
+            connections[client].http2.finish(stream: stream)
+        }
+        markDirty(client)
+    }
+
+    /// The cookies by which the client comes back to its group and its target.
+    private mutating func writeCookies(_ exchange: Int, _ bytes: Span<UInt8>) {
+        let group = Int(exchanges[exchange].group)
+        guard exchanges[exchange].setsTargetCookie || exchanges[exchange].setsGroupCookie,
+            group < core.snapshot.groups.count
+        else { return }
+        if exchanges[exchange].setsGroupCookie,
+            let content = core.snapshot.stickyContent(groupIndex: group, unixSeconds: date.unixSeconds)
+        {
+            writeCookie(.group, content)
+        }
+        guard exchanges[exchange].setsTargetCookie,
+            let endpoint = core.snapshot.endpoint(of: exchanges[exchange].targetNumber),
+            let content = core.snapshot.stickyContent(
+                target: endpoint, groupIndex: group, unixSeconds: date.unixSeconds)
+        else { return }
+        switch core.snapshot.groups[group].application?.stickiness {
+        case .loadBalancerCookie: writeCookie(.target, content)
+        case .applicationCookie(let name, _):
+            // It lives and dies with the application's own.
+            if responseHead.setsCookie(named: name, bytes) { writeCookie(.application, content) }
+        case nil: break
+        }
+    }
+
+    private mutating func writeCookie(_ cookie: StickinessCookie, _ content: StickinessCookie.Content) {
+        for isCrossOrigin in [false, true] where !isCrossOrigin || cookie.crossOriginName != nil {
+            var value: [UInt8] = []
+            swap(&value, &text)
+            value.removeAll(keepingCapacity: true)
+            cookie.appendSetCookie(
+                content, isCrossOrigin: isCrossOrigin, keys: core.snapshot.stickinessKeys, to: &value)
+            output.append("Set-Cookie: ")
+            output.append(value.span)
+            output.append("\r\n")
+            swap(&value, &text)
+        }
     }
 
     /// 101: from here on the bytes are not HTTP any more.
@@ -141,8 +225,8 @@ extension Worker {
         exchanges[exchange].targetStatusCode = 101
         exchanges[exchange].isClientPersistent = false
         exchanges[exchange].isTargetPersistent = false
-        exchanges[exchange].up = ContentLane()
-        exchanges[exchange].down = ContentLane()
+        exchanges[exchange].up = ContentLane(reader: BodyReader(.untilClose))
+        exchanges[exchange].down = ContentLane(reader: BodyReader(.untilClose))
         exchangeCounters.add(1, .webSockets, listener: exchanges[exchange].listener)
         ForwardedResponse.writeInterim(responseHead, bytes, into: &output)
         output.append(bytes, responseHead.byteCount..<bytes.count)
@@ -160,21 +244,27 @@ extension Worker {
     mutating func finish(_ exchange: Int, at now: Instant) {
         let client = Int(exchanges[exchange].client)
         let isClean = exchanges[exchange].up.isDone
-        if let target = exchanges[exchange].target {
-            if exchanges[exchange].isTargetPersistent, isClean, !connections[target].hasEnded {
-                exchanges[exchange].targetPlusOne = 0
-                pool(target, at: now)
-            } else {
-                detachAndClose(target, at: now)
-            }
-        }
+        leaveTarget(
+            exchange, isClean: isClean && exchanges[exchange].isTargetPersistent, at: now)
         let isPersistent = exchanges[exchange].isClientPersistent && isClean
+        let stream = exchanges[exchange].clientStream
         end(exchange, at: now)
-        if isPersistent {
+        if stream > 0 {
+            // The rest of a request that was answered early is dropped as it comes.
+            if !isClean { connections[client].http2.discardContent(stream: stream) }
+            retireIfOld(client, at: now)
+        } else if isPersistent {
             connections[client].lastActivityAt = now
-            return
+        } else {
+            leave(client, isClean: isClean, at: now)
         }
-        leave(client, isClean: isClean, at: now)
+    }
+
+    /// A connection of HTTP/2 that is old, or of a worker that drains, takes no more streams.
+    private mutating func retireIfOld(_ client: Int, at now: Instant) {
+        guard core.isDraining || connectionIsOld(client, at: now) else { return }
+        connections[client].http2.goAway()
+        markDirty(client)
     }
 
     /// The client gets no further answer on its connection.
@@ -189,20 +279,20 @@ extension Worker {
         }
     }
 
-    /// The exchange is over; its connections are the caller's.
+    /// The exchange is over; it has left its target, and its client's connection is the caller's.
     mutating func end(_ exchange: Int, at now: Instant) {
-        let client = Int(exchanges[exchange].client)
         let isServerError = exchanges[exchange].targetStatusCode >= 500
         let outcome: ExchangeOutcome =
-            exchanges[exchange].targetStatusCode == 0 ? .abandoned : isServerError ? .serverError : .answered
+            exchanges[exchange].targetStatusCode == 0
+            ? .abandoned : isServerError ? .serverError : .answered
         endOutstanding(exchange, outcome, at: now)
         countEnd(exchange)
         free(exchanges[exchange].replay)
         release(exchanges[exchange].up)
         release(exchanges[exchange].down)
+        unlinkClient(exchange)
         exchanges[exchange].phase = .free
         exchangeSlots.free(exchange)
-        connections[client].exchangePlusOne = 0
     }
 
     // MARK: - Weir's own
@@ -247,7 +337,7 @@ extension Worker {
         if core.isDraining { exchanges[exchange].isClientPersistent = false }
         if !exchanges[exchange].up.isDone { exchanges[exchange].isClientPersistent = false }
         advanceDate(to: now)
-        OwnAnswer.begin(status, date: date.bytes.span, into: &output)
+        OwnAnswer.begin(status, date: date, into: &output)
     }
 
     private mutating func endOwnHead(_ exchange: Int, contentByteCount: Int) {
@@ -264,15 +354,21 @@ extension Worker {
         exchanges[exchange].statusCode = UInt16(status)
         exchanges[exchange].answeredAt = now
         countOwnStatus(exchange, status)
-        if let target = exchanges[exchange].target { detachAndClose(target, at: now) }
+        leaveTarget(exchange, isClean: false, at: now)
         let isPersistent = exchanges[exchange].isClientPersistent
-        let isSent = sendOutput(client, at: now)
-        end(exchange, at: now)
-        guard isSent else {
-            closeClient(client, withReset: true, at: now)
+        if exchanges[exchange].clientStream > 0 {
+            exchanges[exchange].down.isDone = true
+            connections[client].http2.discardContent(stream: exchanges[exchange].clientStream)
+            submitHead(exchange)
+            end(exchange, at: now)
+            retireIfOld(client, at: now)
             return
         }
-        if isPersistent {
+        let isSent = sendOutput(client, at: now)
+        end(exchange, at: now)
+        if !isSent {
+            closeClient(client, withReset: true, at: now)
+        } else if isPersistent {
             connections[client].lastActivityAt = now
         } else {
             leave(client, isClean: false, at: now)

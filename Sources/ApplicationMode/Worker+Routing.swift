@@ -17,17 +17,19 @@ extension Worker {
     }
 
     /// A new exchange for the request whose head was just read; nil when the worker has no slot left.
-    mutating func makeExchange(_ client: Int, at now: Instant) -> Int? {
+    mutating func makeExchange(_ client: Int, stream: Int32 = 0, at now: Instant) -> Int? {
         guard let slot = exchangeSlots.allocate() else { return nil }
+        let isStream = stream > 0
         let generation = exchanges[slot].generation &+ 1
         let listener = connections[client].listener
         exchanges[slot] = Exchange(
-            phase: .connecting, generation: generation, client: UInt32(client), listener: listener,
+            phase: .connecting, generation: generation, client: UInt32(client), clientStream: stream,
+            listener: listener,
             method: requestHead.method, version: requestHead.version, upgrade: requestHead.upgrade,
             isClientPersistent: requestHead.isPersistent, expectsContinue: requestHead.expectsContinue,
-            startedAt: connections[client].headStartedAt, headAt: now)
+            startedAt: isStream ? now : connections[client].headStartedAt, headAt: now)
         exchanges[slot].up.reader = BodyReader(requestHead.framing)
-        connections[client].exchangePlusOne = UInt32(slot) + 1
+        linkClient(slot)
         connections[client].headStartedAt = Instant(nanoseconds: 0)
         connections[client].requestCount &+= 1
         exchangeCounters.add(1, .requests, listener: listener)
@@ -83,6 +85,8 @@ extension Worker {
     private mutating func answerInstead(
         _ exchange: Int, _ bytes: Span<UInt8>, _ decision: Decision
     ) -> Decision {
+        // Content of HTTP/2 comes by itself, and is dropped as it comes.
+        if exchanges[exchange].clientStream > 0 { return decision }
         var position = requestHead.byteCount
         skipping: while true {
             switch exchanges[exchange].up.reader.next(bytes, from: &position) {
@@ -117,19 +121,30 @@ extension Worker {
         _ exchange: Int, _ listener: ListenerRouting, to choices: [ListenerRoute.Choice],
         stickyFor stickinessSeconds: Int?, _ bytes: Span<UInt8>, at now: Instant
     ) -> ExchangeFailure? {
-        guard let group = chooseGroup(exchange, choices, stickyFor: stickinessSeconds, bytes) else {
+        guard let group = chooseGroup(exchange, choices, stickyFor: stickinessSeconds, bytes, at: now) else {
             return .noTarget
         }
         exchanges[exchange].group = UInt32(group)
+        if !isCompatible(exchange, group) { return .incompatibleProtocol }
         exchanges[exchange].attemptCountMax = UInt8(
             clamping: core.snapshot.groups[group].connectAttemptCountMax)
         let client = Int(exchanges[exchange].client)
         advanceDate(to: now)
+        if core.snapshot.groups[group].application?.stickiness != nil {
+            exchanges[exchange].setsTargetCookie = true
+            if let position = requestHead.stickyPosition(
+                bytes, groupIndex: group, in: core.snapshot, unixSeconds: date.unixSeconds)
+            {
+                exchanges[exchange].stickyTarget = core.snapshot.groups[group].targets[position]
+                exchanges[exchange].hasStickyTarget = true
+            }
+        }
         output.removeAll()
         let facts = ForwardingFacts(
-            client: connections[client].peer, localPort: connections[client].local.port,
+            client: connections[client].peer, local: connections[client].local,
             isSecure: connections[client].isSecure, attributes: listener.attributes,
-            unixSeconds: UInt32(truncatingIfNeeded: date.unixSeconds), random: (random.next(), random.next()))
+            unixSeconds: date.unixSeconds,
+            random: UInt128(random.next()) << 64 | UInt128(random.next()))
         switch ForwardedRequest.write(
             requestHead, bytes, facts: facts,
             transforms: listener.rules.transforms(at: Int(exchanges[exchange].rule)), scratch: &ruleScratch,
@@ -143,15 +158,22 @@ extension Worker {
             }
         }
         output.append("\r\n")
-        exchanges[exchange].up.form = requestHead.framing.leavesChunked ? .chunked : .raw
-        var position = requestHead.byteCount
-        let outcome = Self.relay(
-            bytes, from: &position, through: &exchanges[exchange].up, trailers: &trailerFields, into: &output)
-        if case .malformed = outcome { return .malformedContent }
-        guard !output.hasOverflowed else { return .headTooLarge }
-        guard keepInput(client, bytes, position..<bytes.count), let cell = keepOutput() else {
-            return .noMemory
+        exchanges[exchange].replayHeadCount = UInt32(output.count)
+        let isHTTP2Target = core.snapshot.groups[group].application?.protocolVersion != .http1
+        exchanges[exchange].up.form =
+            isHTTP2Target ? .frames : requestHead.framing.leavesChunked ? .chunked : .raw
+        if exchanges[exchange].clientStream == 0 {
+            var position = requestHead.byteCount
+            guard let used = relay(exchange, isUp: true, bytes.extracting(position..<bytes.count)) else {
+                return .malformedContent
+            }
+            position += used
+            guard keepInput(client, bytes, position..<bytes.count) else { return .noMemory }
+        } else if requestHead.framing == .none {
+            exchanges[exchange].up.isDone = true
         }
+        guard !output.hasOverflowed else { return .headTooLarge }
+        guard let cell = keepOutput() else { return .noMemory }
         exchanges[exchange].replay = Held(
             cellPlusOne: UInt32(cell) + 1, offset: 0, count: UInt32(output.count))
         exchanges[exchange].isReplayWhole = exchanges[exchange].up.isDone
@@ -159,6 +181,16 @@ extension Worker {
     }
 
     // MARK: - Groups and targets
+
+    /// Targets of HTTP/2 and gRPC answer clients of HTTP/2 only, as with ELBv2: a client of HTTP/1 would miss what
+    /// the other was chosen for.
+    private func isCompatible(_ exchange: Int, _ group: Int) -> Bool {
+        switch core.snapshot.groups[group].application?.protocolVersion ?? .http1 {
+        case .http1: true
+        case .http2: exchanges[exchange].clientStream > 0
+        case .grpc: exchanges[exchange].clientStream > 0 && exchanges[exchange].method == .post
+        }
+    }
 
     /// Time for fields is looked up once a turn at most.
     mutating func advanceDate(to now: Instant) {
@@ -170,12 +202,19 @@ extension Worker {
     /// The group for a request: the one its cookie names, or one by weight.
     private mutating func chooseGroup(
         _ exchange: Int, _ choices: [ListenerRoute.Choice], stickyFor stickinessSeconds: Int?,
-        _ bytes: Span<UInt8>
+        _ bytes: Span<UInt8>, at now: Instant
     ) -> Int? {
         guard let total = choices.last?.cumulativeWeight, total > 0 else { return nil }
         if choices.count == 1 { return choices[0].groupIndex }
-        if stickinessSeconds != nil {
+        if let stickinessSeconds {
             exchanges[exchange].setsGroupCookie = true
+            advanceDate(to: now)
+            if let group = requestHead.stickyGroupIndex(
+                bytes, among: choices, durationSeconds: stickinessSeconds, in: core.snapshot,
+                unixSeconds: date.unixSeconds)
+            {
+                return group
+            }
         }
         let point = UInt32(truncatingIfNeeded: random.next().multipliedFullWidth(by: UInt64(total)).high)
         return choices.first { point < $0.cumulativeWeight }?.groupIndex

@@ -121,6 +121,10 @@ public enum Limits {
     /// Plain content of at least this many bytes still to come moves by splice.
     public static let spliceContentByteCountMin = 256 << 10
     public static let interimResponseCountMax = 16
+    /// Connections of HTTP/2 that have no stream left for an exchange, before it fails.
+    public static let refusedStreamCountMax = 8
+    /// How often a request is sent once more because a pooled connection turned out dead.
+    public static let requestRepeatCountMax = 2
     /// Idle connections that each worker keeps to one target, and for how long; more are closed after use.
     public static let pooledConnectionsPerTargetMax = 256
     public static let pooledConnectionSeconds = 60

@@ -186,8 +186,8 @@ import Testing
         #expect(
             lines == [
                 "weir.yaml:1: target_groups[0]: this entry is a list; it must be a mapping with the keys name, "
-                    + "protocol, port, health_check, attributes, targets, connect_timeout, connect_attempts, "
-                    + "tls."
+                    + "protocol, protocol_version, port, health_check, attributes, targets, connect_timeout, "
+                    + "connect_attempts, tls."
             ])
     }
 

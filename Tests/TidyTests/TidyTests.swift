@@ -20,7 +20,7 @@ import Testing
         ],
         "AdminModel": ["Foundation"],
         "ControlPlane": [
-            "AdminModel", "Balancing", "Foundation", "GRDB", "GRDBSQLite", "Logging", "Metrics",
+            "AdminModel", "Balancing", "Foundation", "GRDB", "GRDBSQLite", "HTTPCore", "Logging", "Metrics",
             "ServiceLifecycle",
             "Synchronization", "Yams",
         ],

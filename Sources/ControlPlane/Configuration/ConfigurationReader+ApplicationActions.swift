@@ -1,6 +1,7 @@
 // What an application listener does with a request: forward, redirect, or a fixed response.
 
 import Balancing
+import HTTPCore
 import Yams
 
 extension ConfigurationReader {
@@ -14,16 +15,24 @@ extension ConfigurationReader {
         case fixedResponseOfTerraform = "fixed-response"
     }
 
-    mutating func readDefaultAction(of listener: Scope) -> RuleAction? {
+    mutating func readDefaultAction(
+        of listener: Scope, listener place: RedirectWriter.Context?
+    ) -> RuleAction? {
         guard listener.fields["default_action"] != nil else {
             note(
                 "default_action", of: listener, "is missing. Give default_action: \(Self.actionExample).")
             return nil
         }
         guard let node = value("default_action", of: listener) else { return nil }
-        return readApplicationAction(
+        let action = readApplicationAction(
             node, subject: listener.subject, prefix: "\(listener.prefix)default_action.",
             path: listener.path(to: "default_action"))
+        for fault in action.map({ RuleFault.check($0, listener: place) }) ?? [] {
+            note(
+                at: node.position, path: listener.path(to: "default_action"), subject: listener.subject,
+                "default_action: \(fault.message)")
+        }
+        return action
     }
 
     /// One action: its type, and the block or the keys of that type alone.

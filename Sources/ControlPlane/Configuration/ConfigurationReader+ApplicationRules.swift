@@ -1,10 +1,14 @@
 // Rules of application listeners: priorities, conditions and transforms, in the shape of Terraform's blocks.
 
 import Balancing
+import HTTPCore
 import Yams
 
 extension ConfigurationReader {
-    mutating func readApplicationRules(of listener: Scope) -> [ListenerRule] {
+    /// - Parameter place: What the listener speaks and where, as far as it is known.
+    mutating func readApplicationRules(
+        of listener: Scope, listener place: RedirectWriter.Context?
+    ) -> [ListenerRule] {
         guard listener.fields["rules"] != nil else { return [] }
         let nodes =
             list(
@@ -19,7 +23,7 @@ extension ConfigurationReader {
                     path: "\(listener.path(to: "rules"))[\(index)]", keys: Self.ruleKeys)
             else { continue }
             let priority = readPriority(of: fields)
-            let rule = readApplicationRule(fields, priority: priority ?? 0)
+            let rule = readApplicationRule(fields, priority: priority ?? 0, listener: place)
             guard let priority else { continue }
             if let line = lines[priority] {
                 note(
@@ -43,13 +47,40 @@ extension ConfigurationReader {
     }
 
     /// All of a rule but its priority, which is checked against its siblings'.
-    mutating func readApplicationRule(_ rule: Scope, priority: Int) -> ListenerRule? {
+    mutating func readApplicationRule(
+        _ rule: Scope, priority: Int, listener place: RedirectWriter.Context?
+    ) -> ListenerRule? {
         let conditions = readApplicationConditions(of: rule)
         let action = readRuleAction(of: rule)
         let transforms = readTransforms(of: rule)
         guard let conditions, let action, let transforms else { return nil }
-        return ListenerRule(
+        let result = ListenerRule(
             priority: priority, conditions: conditions, action: action, transforms: transforms)
+        // A wrong priority is noted where it is compared with those of the other rules.
+        for fault in RuleFault.check(result, listener: place) where fault.part != .priority {
+            let place = Self.place(of: fault.part, in: rule)
+            note(
+                at: place.mark, path: rule.path(to: place.key), subject: rule.subject,
+                "\(place.key): \(fault.message)")
+        }
+        return result
+    }
+
+    /// The entry of a rule that a fault is about.
+    private static func place(of part: RuleFault.Part, in rule: Scope) -> (key: String, mark: Position?) {
+        func element(_ key: String, _ index: Int) -> (key: String, mark: Position?) {
+            let nodes = rule.fields[key]?.sequence.map(Array.init) ?? []
+            let mark = nodes.indices.contains(index) ? nodes[index].position : nil
+            return ("\(key)[\(index)]", mark ?? rule.mark)
+        }
+        return switch part {
+        case .priority: ("priority", rule.fields["priority"]?.position ?? rule.mark)
+        case .conditions: ("conditions", rule.fields["conditions"]?.position ?? rule.mark)
+        case .condition(let index): element("conditions", index)
+        case .action: element("actions", 0)
+        case .transforms: ("transforms", rule.fields["transforms"]?.position ?? rule.mark)
+        case .transform(let index): element("transforms", index)
+        }
     }
 
     private mutating func readRuleAction(of rule: Scope) -> RuleAction? {

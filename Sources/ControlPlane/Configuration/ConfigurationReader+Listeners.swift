@@ -1,6 +1,7 @@
 // Listeners of a load balancer and their actions.
 
 import Balancing
+import HTTPCore
 import Yams
 
 extension ConfigurationReader {
@@ -46,14 +47,18 @@ extension ConfigurationReader {
     mutating func readListener(_ fields: Scope, port: UInt16?, kind: LoadBalancer.Kind?) -> Listener? {
         let trafficProtocol = readListenerProtocol(fields, kind: kind)
         let isNetwork = (kind ?? trafficProtocol?.kind ?? .network) == .network
+        let place = trafficProtocol.flatMap { known in
+            port.map { RedirectWriter.Context(isSecure: known == .https, port: $0) }
+        }
         let action =
-            isNetwork ? readAction(of: fields).map(RuleAction.forward) : readDefaultAction(of: fields)
+            isNetwork
+            ? readAction(of: fields).map(RuleAction.forward) : readDefaultAction(of: fields, listener: place)
         var attributes = ListenerAttributes(for: trafficProtocol ?? (isNetwork ? .tcp : .http))
         readAttributes(of: fields, into: &attributes)
         let tls = readListenerTLS(of: fields, protocol: trafficProtocol)
         let proxyProtocol = readProxyProtocol(of: fields, protocol: trafficProtocol)
         let rules = isNetwork ? readRules(of: fields, protocol: trafficProtocol) : []
-        let applicationRules = isNetwork ? [] : readApplicationRules(of: fields)
+        let applicationRules = isNetwork ? [] : readApplicationRules(of: fields, listener: place)
         guard let trafficProtocol, let action else { return nil }
         return Listener(
             port: port ?? 0, protocol: trafficProtocol, defaultAction: action, attributes: attributes,

@@ -9,20 +9,20 @@ import Balancing
 /// What a request is forwarded with, besides its head.
 public struct ForwardingFacts: Sendable {
     public var client: Endpoint
-    /// Of the listener.
-    public var localPort: UInt16
+    /// Where the client connected to.
+    public var local: Endpoint
     public var isSecure: Bool
     public var attributes: ApplicationLoadBalancerAttributes
     /// For X-Amzn-Trace-Id.
-    public var unixSeconds: UInt32
-    public var random: (UInt64, UInt64)
+    public var unixSeconds: UInt64
+    public var random: UInt128
 
     public init(
-        client: Endpoint, localPort: UInt16, isSecure: Bool,
-        attributes: ApplicationLoadBalancerAttributes, unixSeconds: UInt32, random: (UInt64, UInt64)
+        client: Endpoint, local: Endpoint, isSecure: Bool,
+        attributes: ApplicationLoadBalancerAttributes, unixSeconds: UInt64, random: UInt128
     ) {
         self.client = client
-        self.localPort = localPort
+        self.local = local
         self.isSecure = isSecure
         self.attributes = attributes
         self.unixSeconds = unixSeconds
@@ -54,7 +54,7 @@ public enum ForwardedRequest {
         if head.upgrade == .webSocket {
             output.append("Connection: upgrade\r\nUpgrade: websocket\r\n")
         }
-        appendForwarded(head, bytes, facts, &output)
+        appendForwarded(head, bytes, facts, &text, &output)
         return .written(droppedFieldCount: droppedCount)
     }
 
@@ -100,14 +100,21 @@ public enum ForwardedRequest {
             case .unchanged: break
             }
         }
+        if head.authority.isEmpty {
+            // A client of HTTP/1.0 need not say where it wants to go. HTTP/1.1, which the target hears, must.
+            text.removeAll(keepingCapacity: true)
+            ByteText.append(facts.local, to: &text)
+            output.append(text.span)
+            return true
+        }
         output.append(bytes, head.authority)
         // ELBv2 tells the target the listener's port, unless the client did or everybody knows it.
-        let isUsualPort = facts.localPort == 80 || facts.localPort == 443
-        if !facts.attributes.preservesHostHeader, !isUsualPort, !head.authority.isEmpty,
+        let isUsualPort = facts.local.port == 80 || facts.local.port == 443
+        if !facts.attributes.preservesHostHeader, !isUsualPort,
             !Authority.hasPort(bytes.extracting(head.authority.range))
         {
             output.append(":")
-            output.append(decimal: UInt64(facts.localPort))
+            output.append(decimal: UInt64(facts.local.port))
         }
         return true
     }
@@ -142,6 +149,32 @@ public enum ForwardedRequest {
         return droppedCount
     }
 
+    /// What ELBv2 adds: who asked, how, and a name for the request.
+    private static func appendForwarded(
+        _ head: RequestHead, _ bytes: Span<UInt8>, _ facts: ForwardingFacts, _ text: inout [UInt8],
+        _ output: inout OutputBuffer
+    ) {
+        text.removeAll(keepingCapacity: true)
+        if ForwardedFields.appendForwardedFor(
+            of: head, bytes, client: facts.client, mode: facts.attributes.forwardedForMode,
+            tellsClientPort: facts.attributes.tellsClientPort, to: &text)
+        {
+            output.append("X-Forwarded-For: ")
+            output.append(text.span)
+            output.append("\r\n")
+        }
+        output.append("X-Forwarded-Proto: ")
+        output.append(facts.isSecure ? "https" : "http")
+        output.append("\r\nX-Forwarded-Port: ")
+        output.append(decimal: UInt64(facts.local.port))
+        output.append("\r\nX-Amzn-Trace-Id: ")
+        text.removeAll(keepingCapacity: true)
+        TraceField.append(
+            for: head, bytes, unixSeconds: facts.unixSeconds, random: facts.random, to: &text)
+        output.append(text.span)
+        output.append("\r\n")
+    }
+
     private static func appendFraming(_ framing: BodyFraming, _ output: inout OutputBuffer) {
         switch framing {
         case .none, .untilClose: break
@@ -166,15 +199,5 @@ public enum Authority {
             if bytes[index] == UInt8(ascii: "]") { return false }
         }
         return false
-    }
-}
-
-extension ForwardedRequest {
-    /// Provisional.
-    static func appendForwarded(
-        _ head: RequestHead, _ bytes: Span<UInt8>, _ facts: ForwardingFacts, _ output: inout OutputBuffer
-    ) {
-        output.append("X-Forwarded-Proto: ")
-        output.append(facts.isSecure ? "https\r\n" : "http\r\n")
     }
 }

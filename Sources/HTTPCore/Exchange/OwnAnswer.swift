@@ -4,13 +4,13 @@ import Balancing
 
 public enum OwnAnswer {
     /// Appends the status line and the fields that every answer of Weir's own has.
-    public static func begin(_ statusCode: Int, date: Span<UInt8>, into output: inout OutputBuffer) {
+    public static func begin(_ statusCode: Int, date: DateText, into output: inout OutputBuffer) {
         output.append("HTTP/1.1 ")
         output.append(decimal: UInt64(statusCode))
         output.append(" ")
         output.append(reason(of: statusCode))
         output.append("\r\nServer: weir\r\nDate: ")
-        output.append(date)
+        output.append(date.bytes.span)
         output.append("\r\n")
     }
 

@@ -202,7 +202,9 @@ public struct BodyReader: Hashable, Sendable, BitwiseCopyable {
     /// The section is looked at from its beginning each time, for it must stand in one piece anyway.
     private mutating func readTrailers(_ bytes: Span<UInt8>, _ position: inout Int) -> Piece {
         let start = position
-        if start &+ 1 < bytes.count, bytes[start] == UInt8(ascii: "\r"), bytes[start &+ 1] == UInt8(ascii: "\n") {
+        if start &+ 1 < bytes.count, bytes[start] == UInt8(ascii: "\r"),
+            bytes[start &+ 1] == UInt8(ascii: "\n")
+        {
             position = start &+ 2
             phase = .complete
             return .end

@@ -32,8 +32,10 @@ struct MessageFacts: BitwiseCopyable {
         case .host, .contentLength, .transferEncoding, .connection, .keepAlive, .proxyConnection,
             .proxyAuthenticate, .te, .upgrade, .expect, .http2Settings:
             return takeControl(id, &fields, bytes)
-        case .trailer, .cookie, .setCookie, .userAgent, .via, .server, .date, .origin, .contentType, .forwardedFor,
-            .forwardedProto, .forwardedPort, .amznTraceID, .amznTLSVersion, .amznTLSCipherSuite, .webSocketKey,
+        case .trailer, .cookie, .setCookie, .userAgent, .via, .server, .date, .origin, .contentType,
+            .forwardedFor,
+            .forwardedProto, .forwardedPort, .amznTraceID, .amznTLSVersion, .amznTLSCipherSuite,
+            .webSocketKey,
             .webSocketVersion, .grpcStatus:
             return nil
         }
@@ -143,7 +145,9 @@ struct MessageFacts: BitwiseCopyable {
         let name = fields[last].name
         guard name.count >= 13 else { return }
         let first = bytes[name.lowerBound] | 0x20
-        guard first == UInt8(ascii: "t") || first == UInt8(ascii: "c") || fields[last].hasUnusualName else { return }
+        guard first == UInt8(ascii: "t") || first == UInt8(ascii: "c") || fields[last].hasUnusualName else {
+            return
+        }
         noteSuspicion(&fields[last], bytes)
     }
 
