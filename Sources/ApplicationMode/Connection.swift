@@ -50,6 +50,8 @@ struct Connection: BitwiseCopyable {
     var mayWrite = false
     /// The other side has sent its end; what came before it may still be there to be read.
     var isClosing = false
+    /// The other side takes nothing any more; what it sent before may still be there to be read.
+    var isBroken = false
     /// The end has been read.
     var hasEnded = false
     /// Waits in the run queue for the next turn.

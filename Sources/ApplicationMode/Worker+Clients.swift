@@ -128,8 +128,10 @@ extension Worker {
         while connections[slot].phase == .http1 {
             if let exchange = connections[slot].exchange {
                 advance(exchange, at: now)
-                // Still the same one: it waits for a socket.
-                guard connections[slot].phase == .http1, connections[slot].exchangePlusOne == 0 else {
+                guard connections[slot].phase == .http1 else { return }
+                guard connections[slot].exchangePlusOne == 0 else {
+                    // Still the same one: it waits for a socket.
+                    if connections[slot].isClosing { noteClientEnd(slot, at: now) }
                     return
                 }
             }
@@ -140,6 +142,31 @@ extension Worker {
             budget -= 1
             guard readHead(slot, at: now) else { return }
         }
+    }
+
+    /// The client has sent its end while it is owed an answer. Nobody keeps half a connection open for one, so
+    /// that it is gone, and the target need not go on (ELBv2's 460); but requests before the end are answered.
+    private mutating func noteClientEnd(_ slot: Int, at now: Instant) {
+        guard let exchange = connections[slot].exchange, exchanges[exchange].up.isDone,
+            connections[slot].mayRead || connections[slot].hasEnded, connections[slot].input.isEmpty
+        else { return }
+        switch exchanges[exchange].phase {
+        case .connecting, .awaitingHead: break
+        case .free, .responding, .tunnel: return
+        }
+        let filling = fill(slot, at: now)
+        guard filling.failure == nil else {
+            clientBroke(exchange, at: now)
+            return
+        }
+        guard filling.byteCount > 0 else {
+            if connections[slot].hasEnded { clientBroke(exchange, at: now) }
+            return
+        }
+        var lent = borrowInput()
+        let isKept = keepInput(slot, lent.span, 0..<filling.byteCount)
+        giveBack(&lent)
+        if !isKept { clientBroke(exchange, at: now) }
     }
 
     /// Reads the head of the next request; true when an exchange began or was over at once.
@@ -173,7 +200,8 @@ extension Worker {
                 // The first byte of a head starts its own deadline.
                 armClient(slot, at: now)
             }
-            return false
+            // The end may be there already, of which no event tells any more.
+            return connections[slot].mayRead
         case .lost:
             closeClient(slot, withReset: true, at: now)
             return false
@@ -248,6 +276,8 @@ extension Worker {
         case .lingering: return connection.lastActivityAt.advanced(bySeconds: Limits.lingerSeconds)
         case .http1 where connection.exchangePlusOne == 0 && connection.headStartedAt.nanoseconds > 0:
             return connection.headStartedAt.advanced(bySeconds: timeout)
+        case .http1 where connection.exchangePlusOne == 0 && core.isDraining:
+            return connection.lastActivityAt.advanced(bySeconds: min(timeout, Limits.drainedIdleSeconds))
         default: return connection.lastActivityAt.advanced(bySeconds: timeout)
         }
     }

@@ -100,13 +100,14 @@ extension Worker {
         guard hasSentHead, !exchanges[exchange].up.isDone || exchanges[exchange].phase == .tunnel else {
             return false
         }
+        guard !exchanges[exchange].up.isDone else { return false }
         let client = Int(exchanges[exchange].client)
         guard let room = roomToSend(target, stream: exchanges[exchange].targetStream, at: now) else {
             targetBroke(exchange, at: now)
             return false
         }
         guard room > 0 else { return false }
-        if exchanges[exchange].up.isDone { return passEnd(&exchanges[exchange].up, to: target) }
+        if exchanges[exchange].up.isDone { return passEnd(exchange, isUp: true, to: target) }
         if isSpliceable(exchange, client, target, exchanges[exchange].up) {
             return splice(exchange, isUp: true, from: client, to: target, at: now)
         }
@@ -134,6 +135,14 @@ extension Worker {
             }
             return hasMoved
         }
+    }
+
+    /// The target takes no more. It may have answered before it closed, so that its side is read to the end.
+    private mutating func writingFailed(_ target: Int) -> Bool {
+        connections[target].isBroken = true
+        connections[target].isClosing = true
+        connections[target].mayRead = true
+        return true
     }
 
     /// Sends the rest of the request's first bytes. Nil when the connection is lost.
@@ -174,14 +183,16 @@ extension Worker {
             clientBroke(exchange, at: now)
             return false
         }
-        guard room > 0 else { return false }
+        // Before its head and after its end a stream of HTTP/2 has no room, and needs none.
+        let isStreaming = exchanges[exchange].phase == .responding && !exchanges[exchange].down.isDone
+        guard room > 0 || exchanges[exchange].clientStream > 0 && !isStreaming else { return false }
         switch exchanges[exchange].phase {
         case .free, .connecting: return false
         case .awaitingHead:
             // A head of HTTP/2 comes as an event.
             return connections[target].http2.isOpen ? false : readResponseHead(exchange, target, at: now)
         case .tunnel where exchanges[exchange].down.isDone:
-            let hasPassedEnd = passEnd(&exchanges[exchange].down, to: client)
+            let hasPassedEnd = passEnd(exchange, isUp: false, to: client)
             guard exchanges[exchange].up.hasPassedEnd else { return hasPassedEnd }
             finish(exchange, at: now)
             return true
@@ -190,7 +201,7 @@ extension Worker {
             return true
         case .tunnel, .responding: break
         }
-        if isSpliceable(exchange, target, client, exchanges[exchange].down) {
+        if isSpliceable(target, client, exchanges[exchange].down), lendPipe(to: exchange, isUp: false) {
             return splice(exchange, isUp: false, from: target, to: client, at: now)
         }
         switch relay(exchange, isUp: false, from: target, room: room, at: now) {
@@ -214,9 +225,14 @@ extension Worker {
     }
 
     /// In a tunnel one side may end before the other.
-    private func passEnd(_ lane: inout ContentLane, to sink: Int) -> Bool {
-        guard !lane.hasPassedEnd else { return false }
-        lane.hasPassedEnd = true
+    private mutating func passEnd(_ exchange: Int, isUp: Bool, to sink: Int) -> Bool {
+        if isUp {
+            guard !exchanges[exchange].up.hasPassedEnd else { return false }
+            exchanges[exchange].up.hasPassedEnd = true
+        } else {
+            guard !exchanges[exchange].down.hasPassedEnd else { return false }
+            exchanges[exchange].down.hasPassedEnd = true
+        }
         if connections[sink].isSecure { _ = connections[sink].session.shutdown() }
         _ = connections[sink].socket.shutdownWrite()
         return true
@@ -234,7 +250,7 @@ extension Worker {
         }
     }
 
-    private enum Relayed {
+    enum Relayed {
         /// The source has nothing now.
         case nothing
         case sourceBroke
@@ -306,12 +322,78 @@ extension Worker {
     // MARK: - Splice
 
     /// Content that is long, plain on both sides and goes on as it is.
-    private func isSpliceable(_ exchange: Int, _ source: Int, _ sink: Int, _ lane: ContentLane) -> Bool {
+    private func isSpliceable(_ source: Int, _ sink: Int, _ lane: ContentLane) -> Bool {
         guard lane.form == .raw, lane.pipeByteCount == 0, connections[source].input.isEmpty,
             !connections[source].isSecure, !connections[sink].isSecure, !connections[source].http2.isOpen
         else { return lane.pipeByteCount > 0 }
         if exchanges[exchange].phase == .tunnel { return !lane.isDone }
         return lane.reader.remainingContentByteCount ?? 0 >= UInt64(Limits.spliceContentByteCountMin)
+    }
+
+    /// Sees to it that a lane has a pipe. False when there is none to be had, and its content is copied.
+    private mutating func lendPipe(to exchange: Int, isUp: Bool) -> Bool {
+        guard !(isUp ? exchanges[exchange].up.hasPipe : exchanges[exchange].down.hasPipe) else { return true }
+        guard let pipe = core.pipes.borrow() else { return false }
+        if isUp {
+            exchanges[exchange].up.pipe = pipe
+            exchanges[exchange].up.hasPipe = true
+        } else {
+            exchanges[exchange].down.pipe = pipe
+            exchanges[exchange].down.hasPipe = true
+        }
+        return true
+    }
+
+    // MARK: - Tunnels
+
+    /// Moves bytes one way through a tunnel: by splice, or through memory where one side is encrypted, where bytes
+    /// came along with a head, or where there is no pipe.
+    private mutating func pumpTunnel(
+        _ exchange: Int, isUp: Bool, from source: Int, to sink: Int, at now: Instant
+    ) -> Bool {
+        let hasPipeBytes = (isUp ? exchanges[exchange].up : exchanges[exchange].down).pipeByteCount > 0
+        let isPlain = !connections[source].isSecure && !connections[sink].isSecure
+        if hasPipeBytes || (isPlain && connections[source].input.isEmpty && connections[source].mayRead),
+            lendPipe(to: exchange, isUp: isUp)
+        {
+            return splice(exchange, isUp: isUp, from: source, to: sink, at: now)
+        }
+        let filling = fill(source, at: now)
+        guard filling.failure == nil else {
+            if isUp { clientBroke(exchange, at: now) } else { targetBroke(exchange, at: now) }
+            return false
+        }
+        guard filling.byteCount > 0 else {
+            guard connections[source].hasEnded else { return false }
+            if isUp { exchanges[exchange].up.isDone = true } else { exchanges[exchange].down.isDone = true }
+            endWriting(sink)
+            return true
+        }
+        appendInput(filling.byteCount)
+        if isUp {
+            exchanges[exchange].up.byteCount &+= UInt64(filling.byteCount)
+        } else {
+            exchanges[exchange].down.byteCount &+= UInt64(filling.byteCount)
+        }
+        guard sendOutput(sink, at: now) else {
+            if isUp { targetBroke(exchange, at: now) } else { clientBroke(exchange, at: now) }
+            return false
+        }
+        return true
+    }
+
+    /// Makes `output` of what stands at the front of `input`.
+    private mutating func appendInput(_ byteCount: Int) {
+        var lent = borrowInput()
+        defer { giveBack(&lent) }
+        output.removeAll()
+        output.append(lent.span.extracting(0..<byteCount))
+    }
+
+    /// Passes on that nothing more will come.
+    private mutating func endWriting(_ sink: Int) {
+        if connections[sink].isSecure { _ = connections[sink].session.shutdown() }
+        _ = connections[sink].socket.shutdownWrite()
     }
 
     /// Moves content from socket to socket through a pipe. In a tunnel there is no end but the source's.
@@ -353,11 +435,6 @@ extension Worker {
             if lane.pipeByteCount == 0 {
                 let remaining = isTunnel ? UInt64.max : lane.reader.remainingContentByteCount ?? 0
                 guard remaining > 0, connections[source].mayRead else { break }
-                if !lane.hasPipe {
-                    guard let pipe = core.pipes.borrow() else { break }
-                    lane.pipe = pipe
-                    lane.hasPipe = true
-                }
                 let byteCountMax = Int(min(remaining, UInt64(Limits.pipeByteCountMax)))
                 switch connections[source].socket.splice(to: lane.pipe.writeEnd, byteCountMax: byteCountMax) {
                 case .moved(let count):

@@ -126,7 +126,7 @@ extension Worker {
     ///
     /// - Parameter isUnprocessed: The target says that it has not looked at the request.
     mutating func targetBroke(_ exchange: Int, isUnprocessed: Bool = false, at now: Instant) {
-        let isReused = exchanges[exchange].target.map { connections[$0].isReused } ?? true
+        let isReused = exchanges[exchange].target.map { connections[$0].isReused } ?? isUnprocessed
         leaveTarget(exchange, isClean: false, at: now)
         let (target, listener) = (exchanges[exchange].targetNumber, exchanges[exchange].listener)
         guard exchanges[exchange].phase == .awaitingHead || exchanges[exchange].phase == .connecting else {
@@ -134,7 +134,7 @@ extension Worker {
             abort(exchange, at: now)
             return
         }
-        if isUnprocessed || isReused, isRepeatable(exchange, isUnprocessed: isUnprocessed) {
+        if isReused, isRepeatable(exchange, isUnprocessed: isUnprocessed) {
             // It waited in the pool and was closed meanwhile. That is no failure of the target: it gets the
             // request again, on another connection.
             repeatRequest(exchange, at: now)
@@ -197,7 +197,8 @@ extension Worker {
             if connections[slot].phase == .http1, connections[slot].headStartedAt.nanoseconds > 0 {
                 timeOutHead(slot, at: now)
             } else {
-                closeClient(slot, withReset: connections[slot].phase == .lingering, at: now)
+                // Without a reset: the kernel goes on with what a slow client has not taken of its answer.
+                closeClient(slot, at: now)
             }
             return
         }
@@ -206,7 +207,10 @@ extension Worker {
             timers.set(slot, to: targetDeadline(target))
             return
         }
-        if exchanges[exchange].phase == .awaitingHead, exchanges[exchange].up.isDone {
+        if exchanges[exchange].phase == .connecting {
+            noteConnectFailure(exchange, at: now)
+            fail(exchange, .connectTimedOut, at: now)
+        } else if exchanges[exchange].phase == .awaitingHead, exchanges[exchange].up.isDone {
             fail(exchange, .targetTimedOut, at: now)
         } else if exchanges[exchange].phase == .awaitingHead {
             fail(exchange, .requestTimedOut, at: now)

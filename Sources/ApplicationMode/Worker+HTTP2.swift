@@ -80,7 +80,14 @@ extension Worker {
     /// Gives the front of `input` to the session and notes what it found. False when the session is over.
     private mutating func receive(_ slot: Int, byteCount: Int, at now: Instant) -> Bool {
         guard var inbox = http2Inbox.take() else { return false }
-        defer { http2Inbox = consume inbox }
+        let isHealthy = receive(slot, byteCount: byteCount, into: &inbox, at: now)
+        http2Inbox = consume inbox
+        return isHealthy
+    }
+
+    private mutating func receive(
+        _ slot: Int, byteCount: Int, into inbox: inout HTTP2Inbox, at now: Instant
+    ) -> Bool {
         var lent = borrowInput()
         defer { giveBack(&lent) }
         var start = 0
@@ -428,7 +435,10 @@ extension Worker {
             case .client:
                 clientLeft(exchange, at: now)
             case .target:
+                // A connection that others used before may have been closed by the target meanwhile.
+                let isReused = connections[slot].isReused
                 unlinkTarget(exchange)
+                if isReused { exchanges[exchange].hasSentBytes = true }
                 targetBroke(exchange, isUnprocessed: false, at: now)
             }
         }

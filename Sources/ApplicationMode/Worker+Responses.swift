@@ -23,7 +23,8 @@ extension Worker {
         switch step {
         case .waits:
             if connections[target].hasEnded { targetBroke(exchange, at: now) }
-            return false
+            // The end may be there already, of which no event tells any more.
+            return connections[target].mayRead
         case .malformed:
             fail(exchange, .malformedResponse, at: now)
             return false
@@ -75,9 +76,11 @@ extension Worker {
         if responseHead.isInterim { return writeInterim(exchange, target, bytes) }
         writeHead(exchange, bytes, at: now)
         if exchanges[exchange].down.form == .frames {
+            // The head is read once more to become frames, in the same memory.
+            let headByteCount = responseHead.byteCount
             submitHead(exchange)
             output.removeAll()
-            return keepInput(target, bytes, responseHead.byteCount..<bytes.count) ? .ignored : .broken
+            return keepInput(target, bytes, headByteCount..<bytes.count) ? .ignored : .broken
         }
         guard let used = relay(exchange, isUp: false, bytes.extracting(responseHead.byteCount..<bytes.count)),
             !output.hasOverflowed,
@@ -370,8 +373,16 @@ extension Worker {
             closeClient(client, withReset: true, at: now)
         } else if isPersistent {
             connections[client].lastActivityAt = now
+            queueNextRequest(client)
         } else {
             leave(client, isClean: false, at: now)
         }
+    }
+
+    /// A request that has come already raises no event: where the end of an exchange is not seen by `serve`, the
+    /// next turn looks for it.
+    mutating func queueNextRequest(_ client: Int) {
+        guard connections[client].phase == .http1 else { return }
+        if !connections[client].input.isEmpty || connections[client].mayRead { queue(client) }
     }
 }

@@ -77,6 +77,22 @@ extension Worker: ServingWorker {
         collector.add(records, of: core.index, progress)
     }
 
+    /// Clients between two requests get a moment, in which a request that is on its way arrives and is answered with
+    /// `Connection: close`. Nobody waits for connections to targets that carry nothing.
+    package mutating func drainDidBegin(at now: Instant) {
+        for slot in 0..<connectionSlots.scanBound {
+            switch connections[slot].phase {
+            case .http1:
+                if connections[slot].exchangePlusOne == 0 { connections[slot].lastActivityAt = now }
+                armClient(slot, at: now)
+            case .idle:
+                pool.remove(slot, &connections)
+                closeTarget(slot, at: now)
+            case .free, .securing, .lingering, .connecting, .busy: break
+            }
+        }
+    }
+
     package mutating func endAllFlows(at now: Instant) {
         for slot in 0..<connectionSlots.scanBound where connections[slot].phase != .free {
             guard connections[slot].role == .client else { continue }

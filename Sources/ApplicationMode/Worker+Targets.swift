@@ -139,7 +139,9 @@ extension Worker {
             closeTarget(slot, at: now)
             return
         }
+        let client = Int(exchanges[exchange].client)
         send(exchange, at: now)
+        if connections[client].exchangePlusOne == 0 { queueNextRequest(client) }
     }
 
     /// The connection carries the exchange from now on.
@@ -176,7 +178,7 @@ extension Worker {
             .advanced(bySeconds: core.snapshot.groups[group].connectTimeoutSeconds) <= now
     }
 
-    private mutating func noteConnectFailure(_ exchange: Int, at now: Instant) {
+    mutating func noteConnectFailure(_ exchange: Int, at now: Instant) {
         let target = exchanges[exchange].targetNumber
         core.counters.add(1, .connectFailures, target: target, listener: exchanges[exchange].listener)
         endOutstanding(exchange, .connectionError, at: now)

@@ -166,6 +166,14 @@ extension Worker {
                 connectFailed(slot, at: now)
                 return
             }
+            if readiness.hasError, connections[slot].role == .target, connections[slot].phase == .busy {
+                // It may have answered before: the next read that finds nothing tells the error.
+                connections[slot].isBroken = true
+                connections[slot].isClosing = true
+                connections[slot].mayRead = true
+                goOn(slot, at: now)
+                return
+            }
             // A hangup alone is the ordinary end of both halves.
             if readiness.hasError, connections[slot].socket.takeError() != nil {
                 connectionBroke(slot, at: now)

@@ -130,6 +130,8 @@ public enum Limits {
     public static let pooledConnectionSeconds = 60
     /// How long what an answered client still sends is read off before its connection ends.
     public static let lingerSeconds = 5
+    /// How long a client that asks nothing may stay once Weir drains.
+    public static let drainedIdleSeconds = 1
 
     // Rules of a listener and whom it believes; more are refused with an error.
     public static let rulesPerListenerMax = 100
@@ -155,6 +157,7 @@ public enum Limits {
     public static let http2FieldCountMax = 256
     /// What one worker's sessions report of heads at a time; they pause there.
     public static let http2FieldAreaByteCount = 512 << 10
+    public static let http2HeadsPerReceptionMax = 64
     /// What waits to be sent on one stream; a writer is told to wait. In pieces of a few, which streams share.
     public static let http2QueueByteCountMax = 64 << 10
     public static let http2QueuePieceByteCount = 4 << 10

@@ -36,6 +36,9 @@ package protocol ServingWorker: TurnHandler & ~Copyable where Message == WorkerM
     /// Goes on with flows of another process. One that finds no room ends, as if its client had fallen silent.
     mutating func adopt(_ adopted: [(flow: AdoptedFlow, share: ListenerShare)], at now: Instant)
 
+    /// No connection is taken any more, `core.isDraining` is true: who lives on ends as soon as is polite.
+    mutating func drainDidBegin(at now: Instant)
+
     /// Ends every live flow with a reset.
     mutating func endAllFlows(at now: Instant)
 }
@@ -46,6 +49,7 @@ extension ServingWorker where Self: ~Copyable {
     package mutating func snapshotDidChange(at now: Instant) {}
     package mutating func listenerClosed(_ position: Int) {}
     package mutating func giveFlows(to collector: HandOverCollector) {}
+    package mutating func drainDidBegin(at now: Instant) {}
 
     /// Flows can be handed over one way and not the other: what this process cannot go on with ends.
     package mutating func adopt(_ adopted: [(flow: AdoptedFlow, share: ListenerShare)], at now: Instant) {
@@ -88,7 +92,7 @@ extension ServingWorker where Self: ~Copyable {
             resume()
             receipt.acknowledge()
         case .release(let receipt):
-            release()
+            release(at: now)
             receipt.acknowledge()
         case .stop:
             stop(at: now)
@@ -142,6 +146,7 @@ extension ServingWorker where Self: ~Copyable {
             _ = acceptPending(from: position, countMax: Limits.acceptsPerDrainMax, at: now)
             close(position)
         }
+        drainDidBegin(at: now)
     }
 
     // MARK: - Hand-over
@@ -160,9 +165,10 @@ extension ServingWorker where Self: ~Copyable {
     }
 
     /// Closes what the successor serves. No connection that waits in a queue is lost: the queue is the file's.
-    private mutating func release() {
+    private mutating func release(at now: Instant) {
         closeAll()
         core.isDraining = true
+        drainDidBegin(at: now)
     }
 
     /// Begins to serve, for the first time or again.

@@ -83,7 +83,8 @@ public struct HTTP2Session: BitwiseCopyable {
 
     /// Appends frames to `output` as long as they fit; fills `inbox` with what sending them ended.
     ///
-    /// Returns whether there is more to send. Room for 16,393 bytes or more makes full DATA frames.
+    /// Returns whether there is more to send. Room for 16,393 bytes or more makes full DATA frames; with less than
+    /// 10 no content moves at all.
     public func nextOutput(into output: inout OutputSpan<UInt8>, inbox: inout HTTP2Inbox) -> Bool {
         inbox.removeAll()
         guard let state = unsafe state else { return false }
@@ -131,7 +132,7 @@ public struct HTTP2Session: BitwiseCopyable {
         return unsafe content.withUnsafeBufferPointer { unsafe state.write($0, stream: stream) }
     }
 
-    /// How much `write` would take.
+    /// How much `write` would take. When that is nothing, an event `writable` follows, as after `write`.
     public func roomToWrite(stream: Int32) -> Int {
         unsafe state?.roomToWrite(stream: stream) ?? 0
     }
@@ -156,6 +157,12 @@ public struct HTTP2Session: BitwiseCopyable {
     /// What a stream that is closed had left is consumed by itself.
     public func consumed(stream: Int32, byteCount: Int) {
         unsafe state?.consumed(stream: stream, byteCount: byteCount)
+    }
+
+    /// The rest of a request is not wanted: it is dropped, and when the response has been sent before the client
+    /// has ended its request, the stream is reset with NO_ERROR; RFC 9113 section 8.1.
+    public func discardContent(stream: Int32) {
+        unsafe state?.discardContent(stream: stream)
     }
 
     // MARK: Streams
