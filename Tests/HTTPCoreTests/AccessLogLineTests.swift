@@ -23,7 +23,8 @@ private func endpoint(_ text: String) throws -> Endpoint {
         ExchangeRecord(
             client: try endpoint("192.168.131.39:2817"),
             local: try endpoint("10.0.0.9:80"),
-            connection: ConnectionTraceID(random: (0x1234_ABCD_5678_EF90, 1)), receivedAt: before(12_000),
+            connection: ConnectionTraceID(random: 0x1234_ABCD_5678_EF90_0000_0000_0000_0001),
+            receivedAt: before(12_000),
             endedAt: now)
     }
 
@@ -255,7 +256,7 @@ private func endpoint(_ text: String) throws -> Endpoint {
             client: try endpoint("203.0.113.1:36280"),
             local: try endpoint("198.51.100.2:443"),
             openedAt: now,
-            connection: ConnectionTraceID(random: (0x3180_A730_13C8_CA4B, 0xAC2F_7311_59D4_B0FE)))
+            connection: ConnectionTraceID(random: 0x3180_A730_13C8_CA4B_AC2F_7311_59D4_B0FE))
     }
 
     private func line(

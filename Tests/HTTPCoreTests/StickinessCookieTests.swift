@@ -2,7 +2,6 @@
 
 import Balancing
 import CAllocationCount
-import Foundation
 import HTTPCore
 import Testing
 
@@ -113,28 +112,6 @@ import Testing
                     content, isCrossOrigin: true, keys: keys, to: &$0)
             }
             .hasPrefix("AWSALBAPP-0="))
-    }
-}
-
-extension `Stickiness cookies` {
-    @Test func `lines come with the twin`() {
-        func lines(_ kind: StickinessCookie, isCrossOrigin: Bool = false) -> [String] {
-            var output = OutputBuffer(capacity: 512)
-            var scratch = Array("left over".utf8)
-            kind.appendSetCookieFields(
-                content, isCrossOrigin: isCrossOrigin, keys: keys, scratch: &scratch, into: &output)
-            return text(Array(output.storage.prefix(output.count))).components(separatedBy: "\r\n")
-        }
-        let target = lines(.target)
-        #expect(target.count == 3)
-        #expect(target[0].hasPrefix("Set-Cookie: AWSALB=") && target[0].hasSuffix("; Path=/"))
-        #expect(
-            target[1].hasPrefix("Set-Cookie: AWSALBCORS=") && target[1].hasSuffix("; SameSite=None; Secure"))
-        #expect(lines(.group)[1].hasPrefix("Set-Cookie: AWSALBTGCORS="))
-        let application = lines(.application)
-        #expect(application.count == 2)
-        #expect(application[0].hasPrefix("Set-Cookie: AWSALBAPP-0=") && application[0].hasSuffix("; Path=/"))
-        #expect(lines(.application, isCrossOrigin: true)[0].hasSuffix("; SameSite=None; Secure"))
     }
 }
 

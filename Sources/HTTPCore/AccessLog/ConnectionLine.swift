@@ -46,10 +46,14 @@ public struct ConnectionRecord: Sendable, BitwiseCopyable {
     public var validFrom: UInt64?
     public var validUntil: UInt64?
     public var connection: ConnectionTraceID
+    /// Where the texts are, in a ring of such.
+    public var textPosition: UInt64 = 0
     /// Bytes of the subject in the texts; the serial number follows.
     public private(set) var subjectByteCount: UInt16 = 0
     public private(set) var serialByteCount: UInt16 = 0
     private var isSubjectCut = false
+
+    public var textByteCount: Int { Int(subjectByteCount) + Int(serialByteCount) }
 
     /// More of a subject is cut, and the line shows that it was.
     public static let subjectByteCountMax = 1_024

@@ -96,29 +96,6 @@ public enum StickinessCookie: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         if isCrossOrigin { ByteText.append("; SameSite=None; Secure", to: &buffer) }
     }
 
-    /// Writes the cookie as Set-Cookie lines: with its twin, where it has one.
-    ///
-    /// - Parameters:
-    ///   - isCrossOrigin: The application's cookie, which has no twin, is marked for requests from other sites.
-    ///   - scratch: Emptied first.
-    public func appendSetCookieFields(
-        _ content: Content, isCrossOrigin: Bool = false, keys: StickinessKeys, scratch: inout [UInt8],
-        into output: inout OutputBuffer
-    ) {
-        scratch.removeAll(keepingCapacity: true)
-        appendSetCookie(
-            content, isCrossOrigin: isCrossOrigin && crossOriginName == nil, keys: keys, to: &scratch)
-        output.append("Set-Cookie: ")
-        output.append(scratch.span)
-        output.append("\r\n")
-        guard crossOriginName != nil else { return }
-        scratch.removeAll(keepingCapacity: true)
-        appendSetCookie(content, isCrossOrigin: true, keys: keys, to: &scratch)
-        output.append("Set-Cookie: ")
-        output.append(scratch.span)
-        output.append("\r\n")
-    }
-
     // MARK: Reading
 
     /// What a value says; nil for everything that Weir did not write with these keys for this kind of cookie.

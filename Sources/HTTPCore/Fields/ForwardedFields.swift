@@ -1,6 +1,7 @@
-// What targets are told of a request's way: X-Forwarded-For, -Proto and -Port, as ELBv2 writes them.
+// What targets are told of who asked: X-Forwarded-For, as ELBv2 writes it.
 //
-// Fields of these names that came with the request are not sent on beside them.
+// A value only: whoever writes the head puts the name before it, and does not send on beside it the fields of this
+// name that came with the request.
 
 import Balancing
 
@@ -39,34 +40,5 @@ public enum ForwardedFields {
             }
         }
         return buffer.count > start
-    }
-
-    /// Writes all that a request gets of these, and X-Amzn-Trace-Id, as field lines.
-    ///
-    /// - Parameters:
-    ///   - bytes: Those that `head` was read from.
-    ///   - scratch: Emptied first; holds the value of X-Amzn-Trace-Id afterwards, which the access log wants.
-    public static func append(
-        for head: RequestHead, _ bytes: Span<UInt8>, facts: ForwardingFacts, scratch: inout [UInt8],
-        into output: inout OutputBuffer
-    ) {
-        scratch.removeAll(keepingCapacity: true)
-        let hasForwardedFor = appendForwardedFor(
-            of: head, bytes, client: facts.client, mode: facts.attributes.forwardedForMode,
-            tellsClientPort: facts.attributes.tellsClientPort, to: &scratch)
-        if hasForwardedFor {
-            output.append("X-Forwarded-For: ")
-            output.append(scratch.span)
-            output.append("\r\n")
-        }
-        output.append(facts.isSecure ? "X-Forwarded-Proto: https\r\n" : "X-Forwarded-Proto: http\r\n")
-        output.append("X-Forwarded-Port: ")
-        output.append(decimal: UInt64(facts.localPort))
-        output.append("\r\nX-Amzn-Trace-Id: ")
-        scratch.removeAll(keepingCapacity: true)
-        TraceField.append(
-            for: head, bytes, unixSeconds: UInt64(facts.unixSeconds), random: facts.random, to: &scratch)
-        output.append(scratch.span)
-        output.append("\r\n")
     }
 }

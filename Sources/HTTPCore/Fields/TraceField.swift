@@ -14,9 +14,9 @@ public enum TraceField {
     /// - Parameters:
     ///   - bytes: Those that `head` was read from.
     ///   - unixSeconds: Of now.
-    ///   - random: Of which 96 bits name the request.
+    ///   - random: Of which the low 96 bits name the request.
     public static func append(
-        for head: RequestHead, _ bytes: Span<UInt8>, unixSeconds: UInt64, random: (UInt64, UInt64),
+        for head: RequestHead, _ bytes: Span<UInt8>, unixSeconds: UInt64, random: UInt128,
         to buffer: inout [UInt8]
     ) {
         guard head.byteCount <= headByteCountMax, hasField(head) else {
@@ -34,14 +34,14 @@ public enum TraceField {
 
     /// `Root=1-67891233-abcdef012345678912345678`
     private static func appendNew(
-        _ name: String, _ unixSeconds: UInt64, _ random: (UInt64, UInt64), to buffer: inout [UInt8]
+        _ name: String, _ unixSeconds: UInt64, _ random: UInt128, to buffer: inout [UInt8]
     ) {
         ByteText.append(name, to: &buffer)
         ByteText.append("=1-", to: &buffer)
         ByteText.append(hexadecimal: unixSeconds, digitCount: 8, to: &buffer)
         buffer.append(UInt8(ascii: "-"))
-        ByteText.append(hexadecimal: random.0, digitCount: 8, to: &buffer)
-        ByteText.append(hexadecimal: random.1, digitCount: 16, to: &buffer)
+        ByteText.append(hexadecimal: UInt64(truncatingIfNeeded: random >> 64), digitCount: 8, to: &buffer)
+        ByteText.append(hexadecimal: UInt64(truncatingIfNeeded: random), digitCount: 16, to: &buffer)
     }
 
     private static func hasField(_ head: RequestHead) -> Bool {
@@ -82,18 +82,16 @@ public enum TraceField {
 
 /// Names a client's connection in the connection log and in the access log: `TID_` and 32 hexadecimal digits.
 public struct ConnectionTraceID: Hashable, Sendable, BitwiseCopyable {
-    private let high: UInt64
-    private let low: UInt64
+    private let bits: UInt128
 
     /// - Parameter random: All bits are shown.
-    public init(random: (UInt64, UInt64)) {
-        high = random.0
-        low = random.1
+    public init(random: UInt128) {
+        bits = random
     }
 
     public func append(to buffer: inout [UInt8]) {
         ByteText.append("TID_", to: &buffer)
-        ByteText.append(hexadecimal: high, digitCount: 16, to: &buffer)
-        ByteText.append(hexadecimal: low, digitCount: 16, to: &buffer)
+        ByteText.append(hexadecimal: UInt64(truncatingIfNeeded: bits >> 64), digitCount: 16, to: &buffer)
+        ByteText.append(hexadecimal: UInt64(truncatingIfNeeded: bits), digitCount: 16, to: &buffer)
     }
 }
