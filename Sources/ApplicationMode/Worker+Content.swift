@@ -71,6 +71,7 @@ extension Worker {
                 return
             }
             let hasMovedDown = pumpDown(exchange, at: now)
+            if hasMovedUp || hasMovedDown { exchanges[exchange].lastMovedAt = now }
             guard exchanges[exchange].generation == generation, exchanges[exchange].phase != .free,
                 hasMovedUp || hasMovedDown
             else { return }
@@ -86,51 +87,47 @@ extension Worker {
 
     /// Returns whether anything moved. The exchange may be over afterwards.
     private mutating func pumpUp(_ exchange: Int, at now: Instant) -> Bool {
-        guard let target = exchanges[exchange].target, exchanges[exchange].phase != .connecting else {
-            return false
-        }
+        guard let target = exchanges[exchange].target, exchanges[exchange].phase != .connecting,
+            !connections[target].isBroken
+        else { return false }
+        let stream = exchanges[exchange].targetStream
         let isHTTP2 = connections[target].http2.isOpen
         guard
             let hasSentHead = isHTTP2
                 ? sendReplayContent(exchange, target) : sendReplay(exchange, target, at: now)
-        else {
-            targetBroke(exchange, at: now)
-            return false
-        }
-        guard hasSentHead, !exchanges[exchange].up.isDone || exchanges[exchange].phase == .tunnel else {
-            return false
-        }
-        guard !exchanges[exchange].up.isDone else { return false }
+        else { return writingFailed(target) }
+        guard hasSentHead else { return false }
         let client = Int(exchanges[exchange].client)
-        guard let room = roomToSend(target, stream: exchanges[exchange].targetStream, at: now) else {
-            targetBroke(exchange, at: now)
-            return false
+        guard let room = roomToSend(target, stream: stream, at: now) else { return writingFailed(target) }
+        guard room > 0, !exchanges[exchange].up.isDone else { return false }
+        if exchanges[exchange].phase == .tunnel {
+            return pumpTunnel(exchange, isUp: true, from: client, to: target, at: now)
         }
-        guard room > 0 else { return false }
-        if exchanges[exchange].up.isDone { return passEnd(exchange, isUp: true, to: target) }
-        if isSpliceable(exchange, client, target, exchanges[exchange].up) {
+        if isSpliceable(client, target, exchanges[exchange].up), lendPipe(to: exchange, isUp: true) {
             return splice(exchange, isUp: true, from: client, to: target, at: now)
         }
         switch relay(exchange, isUp: true, from: client, room: room, at: now) {
         case .nothing:
             return false
         case .sourceBroke:
+            // The client ends in the middle of its request: nobody can answer that.
             clientBroke(exchange, at: now)
             return false
         case .malformed:
             fail(exchange, .malformedContent, at: now)
             return false
         case .noMemory:
-            targetBroke(exchange, at: now)
+            fail(exchange, .noMemory, at: now)
             return false
         case .relayed(let hasMoved):
+            let lane = exchanges[exchange].up
             guard
                 send(
-                    to: target, stream: exchanges[exchange].targetStream,
-                    endsStream: exchanges[exchange].up.isDone && isHTTP2,
-                    hasTrailers: exchanges[exchange].up.hasTrailerBlock, at: now)
-            else {
-                targetBroke(exchange, at: now)
+                    to: target, stream: stream, endsStream: lane.isDone, hasTrailers: lane.hasTrailerBlock,
+                    at: now)
+            else { return writingFailed(target) }
+            if connections[client].hasEnded, !lane.isDone, !hasMoved {
+                clientBroke(exchange, at: now)
                 return false
             }
             return hasMoved
@@ -191,15 +188,17 @@ extension Worker {
         case .awaitingHead:
             // A head of HTTP/2 comes as an event.
             return connections[target].http2.isOpen ? false : readResponseHead(exchange, target, at: now)
-        case .tunnel where exchanges[exchange].down.isDone:
-            let hasPassedEnd = passEnd(exchange, isUp: false, to: client)
-            guard exchanges[exchange].up.hasPassedEnd else { return hasPassedEnd }
-            finish(exchange, at: now)
-            return true
+        case .tunnel:
+            guard !exchanges[exchange].down.isDone else {
+                guard exchanges[exchange].up.isDone, connections[target].output.isEmpty else { return false }
+                finish(exchange, at: now)
+                return true
+            }
+            return pumpTunnel(exchange, isUp: false, from: target, to: client, at: now)
         case .responding where exchanges[exchange].down.isDone:
             finish(exchange, at: now)
             return true
-        case .tunnel, .responding: break
+        case .responding: break
         }
         if isSpliceable(target, client, exchanges[exchange].down), lendPipe(to: exchange, isUp: false) {
             return splice(exchange, isUp: false, from: target, to: client, at: now)
@@ -210,32 +209,23 @@ extension Worker {
         case .sourceBroke, .malformed, .noMemory:
             targetBroke(exchange, at: now)
             return false
-        case .relayed:
+        case .relayed(let hasMoved):
+            let lane = exchanges[exchange].down
+            // Trailers that have begun are waited for, but not for ever.
+            guard hasMoved || lane.isDone || !connections[target].hasEnded else {
+                targetBroke(exchange, at: now)
+                return false
+            }
             guard
                 send(
-                    to: client, stream: exchanges[exchange].clientStream,
-                    endsStream: exchanges[exchange].down.isDone,
-                    hasTrailers: exchanges[exchange].down.hasTrailerBlock, at: now)
+                    to: client, stream: exchanges[exchange].clientStream, endsStream: lane.isDone,
+                    hasTrailers: lane.hasTrailerBlock, at: now)
             else {
                 clientBroke(exchange, at: now)
                 return false
             }
-            return true
+            return hasMoved || lane.isDone
         }
-    }
-
-    /// In a tunnel one side may end before the other.
-    private mutating func passEnd(_ exchange: Int, isUp: Bool, to sink: Int) -> Bool {
-        if isUp {
-            guard !exchanges[exchange].up.hasPassedEnd else { return false }
-            exchanges[exchange].up.hasPassedEnd = true
-        } else {
-            guard !exchanges[exchange].down.hasPassedEnd else { return false }
-            exchanges[exchange].down.hasPassedEnd = true
-        }
-        if connections[sink].isSecure { _ = connections[sink].session.shutdown() }
-        _ = connections[sink].socket.shutdownWrite()
-        return true
     }
 
     // MARK: - One step
@@ -265,12 +255,16 @@ extension Worker {
         _ exchange: Int, isUp: Bool, from source: Int, room: Int, at now: Instant
     ) -> Relayed {
         output.removeAll()
-        if connections[source].http2.isOpen { return relayHeld(exchange, isUp: isUp, from: source, room: room) }
+        if connections[source].http2.isOpen {
+            return relayHeld(exchange, isUp: isUp, from: source, room: room)
+        }
         let filling = fill(source, at: now)
         guard filling.failure == nil else { return .sourceBroke }
         guard filling.byteCount > 0 else {
             guard connections[source].hasEnded else { return .nothing }
-            return endLane(exchange, isUp: isUp) ? .relayed(hasMoved: true) : .sourceBroke
+            // What ends with its connection is whole only if that ended in order.
+            guard !connections[source].isBroken, endLane(exchange, isUp: isUp) else { return .sourceBroke }
+            return .relayed(hasMoved: true)
         }
         var lent = borrowInput()
         defer { giveBack(&lent) }
@@ -307,40 +301,12 @@ extension Worker {
         return true
     }
 
-    /// Sends `output`, and the end if this is it. False when the side is lost.
+    /// Sends `output`, and with HTTP/2 the end if this is it. False when the side is lost.
     private mutating func send(
         to slot: Int, stream: Int32, endsStream: Bool, hasTrailers: Bool, at now: Instant
     ) -> Bool {
-        if connections[slot].http2.isOpen {
-            sendFrames(slot, stream, endsStream: endsStream, hasTrailers: hasTrailers)
-            return true
-        }
-        guard sendOutput(slot, at: now) else { return false }
-        return true
-    }
-
-    // MARK: - Splice
-
-    /// Content that is long, plain on both sides and goes on as it is.
-    private func isSpliceable(_ source: Int, _ sink: Int, _ lane: ContentLane) -> Bool {
-        guard lane.form == .raw, lane.pipeByteCount == 0, connections[source].input.isEmpty,
-            !connections[source].isSecure, !connections[sink].isSecure, !connections[source].http2.isOpen
-        else { return lane.pipeByteCount > 0 }
-        if exchanges[exchange].phase == .tunnel { return !lane.isDone }
-        return lane.reader.remainingContentByteCount ?? 0 >= UInt64(Limits.spliceContentByteCountMin)
-    }
-
-    /// Sees to it that a lane has a pipe. False when there is none to be had, and its content is copied.
-    private mutating func lendPipe(to exchange: Int, isUp: Bool) -> Bool {
-        guard !(isUp ? exchanges[exchange].up.hasPipe : exchanges[exchange].down.hasPipe) else { return true }
-        guard let pipe = core.pipes.borrow() else { return false }
-        if isUp {
-            exchanges[exchange].up.pipe = pipe
-            exchanges[exchange].up.hasPipe = true
-        } else {
-            exchanges[exchange].down.pipe = pipe
-            exchanges[exchange].down.hasPipe = true
-        }
+        guard connections[slot].http2.isOpen else { return sendOutput(slot, at: now) }
+        sendFrames(slot, stream, endsStream: endsStream, hasTrailers: hasTrailers)
         return true
     }
 
@@ -394,6 +360,30 @@ extension Worker {
     private mutating func endWriting(_ sink: Int) {
         if connections[sink].isSecure { _ = connections[sink].session.shutdown() }
         _ = connections[sink].socket.shutdownWrite()
+    }
+
+    // MARK: - Splice
+
+    /// Content that is long, plain on both sides and goes on as it is.
+    private func isSpliceable(_ source: Int, _ sink: Int, _ lane: ContentLane) -> Bool {
+        guard lane.form == .raw, lane.pipeByteCount == 0, connections[source].input.isEmpty,
+            !connections[source].isSecure, !connections[sink].isSecure, !connections[source].http2.isOpen
+        else { return lane.pipeByteCount > 0 }
+        return lane.reader.remainingContentByteCount ?? 0 >= UInt64(Limits.spliceContentByteCountMin)
+    }
+
+    /// Sees to it that a lane has a pipe. False when there is none to be had, and its content is copied.
+    private mutating func lendPipe(to exchange: Int, isUp: Bool) -> Bool {
+        guard !(isUp ? exchanges[exchange].up.hasPipe : exchanges[exchange].down.hasPipe) else { return true }
+        guard let pipe = core.pipes.borrow() else { return false }
+        if isUp {
+            exchanges[exchange].up.pipe = pipe
+            exchanges[exchange].up.hasPipe = true
+        } else {
+            exchanges[exchange].down.pipe = pipe
+            exchanges[exchange].down.hasPipe = true
+        }
+        return true
     }
 
     /// Moves content from socket to socket through a pipe. In a tunnel there is no end but the source's.

@@ -117,7 +117,10 @@ extension Worker {
 
     /// The same for an exchange whose connection may have others, or is closed by the caller.
     mutating func clientLeft(_ exchange: Int, at now: Instant) {
-        if exchanges[exchange].statusCode == 0 { exchanges[exchange].statusCode = 460 }
+        if exchanges[exchange].statusCode == 0 {
+            exchanges[exchange].statusCode = 460
+            countOwnStatus(exchange, 460)
+        }
         leaveTarget(exchange, isClean: false, at: now)
         end(exchange, at: now)
     }
@@ -193,7 +196,19 @@ extension Worker {
     // MARK: - Nothing moves
 
     mutating func clientTimedOut(_ slot: Int, at now: Instant) {
+        if connections[slot].phase == .http2, connections[slot].exchangePlusOne > 0 {
+            // Its exchanges have deadlines of their own.
+            timers.set(slot, to: now.advanced(bySeconds: idleTimeoutSeconds(of: connections[slot].listener)))
+            return
+        }
         guard let exchange = connections[slot].exchange else {
+            if connections[slot].phase == .http2 {
+                // Nobody has asked for anything for long enough.
+                connections[slot].http2.goAway()
+                markDirty(slot)
+                timers.set(slot, to: now.advanced(bySeconds: Limits.lingerSeconds))
+                return
+            }
             if connections[slot].phase == .http1, connections[slot].headStartedAt.nanoseconds > 0 {
                 timeOutHead(slot, at: now)
             } else {
@@ -227,8 +242,31 @@ extension Worker {
         fail(exchange, .requestTimedOut, at: now)
     }
 
+    /// Nothing moved for an exchange of HTTP/2 for too long, whatever its connections carry besides.
+    mutating func exchangeTimerFired(_ exchange: Int, at now: Instant) {
+        let timeout = idleTimeoutSeconds(of: exchanges[exchange].listener)
+        let deadline = exchanges[exchange].lastMovedAt.advanced(bySeconds: timeout)
+        guard deadline <= now else {
+            exchangeTimers.set(exchange, to: deadline)
+            return
+        }
+        switch exchanges[exchange].phase {
+        case .free: return
+        case .responding, .tunnel: abort(exchange, at: now)
+        case .connecting: fail(exchange, .connectTimedOut, at: now)
+        case .awaitingHead:
+            endOutstanding(exchange, .connectionError, at: now)
+            fail(exchange, exchanges[exchange].up.isDone ? .targetTimedOut : .requestTimedOut, at: now)
+        }
+    }
+
     /// No byte came from a target for too long.
     mutating func targetTimedOut(_ slot: Int, at now: Instant) {
+        if connections[slot].phase == .http2 {
+            // Its exchanges have deadlines of their own.
+            timers.set(slot, to: now.advanced(bySeconds: idleTimeoutSeconds(of: connections[slot].listener)))
+            return
+        }
         guard let exchange = connections[slot].exchange else {
             closeTarget(slot, at: now)
             return

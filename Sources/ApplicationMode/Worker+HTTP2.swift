@@ -59,7 +59,9 @@ extension Worker {
             let isHealthy = receive(slot, byteCount: filling.byteCount, at: now)
             markDirty(slot)
             advanceTouched(at: now)
-            guard connections[slot].generation == generation, connections[slot].phase == .http2 else { return }
+            guard connections[slot].generation == generation, connections[slot].phase == .http2 else {
+                return
+            }
             guard isHealthy else {
                 exchangeCounters.add(1, .http2Abuses, listener: connections[slot].listener)
                 // The reason is told before the end.
@@ -157,7 +159,9 @@ extension Worker {
         guard let tag = connections[slot].http2.tag(stream: stream), tag > 0 else { return nil }
         let exchange = Int(truncatingIfNeeded: tag & 0xFFFF_FFFF)
         let generation = UInt32(truncatingIfNeeded: tag >> 32)
-        guard exchanges[exchange].generation == generation, exchanges[exchange].phase != .free else { return nil }
+        guard exchanges[exchange].generation == generation, exchanges[exchange].phase != .free else {
+            return nil
+        }
         return exchange
     }
 
@@ -252,7 +256,8 @@ extension Worker {
         }
         let end = Int(held.offset + held.count)
         guard cells.append(bytes, to: Int(held.cellPlusOne) - 1, holding: end) else { return nil }
-        return Held(cellPlusOne: held.cellPlusOne, offset: held.offset, count: held.count + UInt32(bytes.count))
+        return Held(
+            cellPlusOne: held.cellPlusOne, offset: held.offset, count: held.count + UInt32(bytes.count))
     }
 
     /// Trailers wait as lines of HTTP/1 until the content before them is through.
@@ -296,7 +301,9 @@ extension Worker {
             if isUp { exchanges[exchange].up.held = rest } else { exchanges[exchange].down.held = rest }
             var lent = borrowInput()
             defer { giveBack(&lent) }
-            guard relay(exchange, isUp: isUp, lent.span.extracting(0..<count)) == count else { return .malformed }
+            guard relay(exchange, isUp: isUp, lent.span.extracting(0..<count)) == count else {
+                return .malformed
+            }
             connections[source].http2.consumed(stream: stream, byteCount: count)
             markDirty(source)
         }
@@ -351,7 +358,8 @@ extension Worker {
             var sending = OutputBuffer(capacity: 0)
             swap(&sending, &output)
             // There is room for all of it: no more was taken from the source.
-            _ = connections[slot].http2.write(sending.storage.span.extracting(0..<sending.count), stream: stream)
+            _ = connections[slot].http2.write(
+                sending.storage.span.extracting(0..<sending.count), stream: stream)
             swap(&sending, &output)
         }
         if hasTrailers {

@@ -72,7 +72,8 @@ extension Worker {
 
     /// Opens a stream for the exchange on a connection that stands.
     mutating func submit(_ exchange: Int, _ slot: Int, at now: Instant) {
-        guard connections[slot].http2.availableStreamCount > 0, let stream = submitRequest(exchange, slot) else {
+        guard connections[slot].http2.availableStreamCount > 0, let stream = submitRequest(exchange, slot)
+        else {
             // It is full, or ends: another one, or a new one.
             leaveSharedPool(slot)
             unlinkTarget(exchange)
@@ -107,8 +108,9 @@ extension Worker {
         let bytes = lent.span.extracting(0..<count)
         guard case .complete = RequestParser.parse(bytes, into: &requestHead) else { return nil }
         let path = ByteRange(
-            requestHead.path.lowerBound..<(
-                requestHead.hasQuery ? requestHead.query.upperBound : requestHead.path.upperBound))
+            requestHead.path
+                .lowerBound..<(requestHead.hasQuery
+                ? requestHead.query.upperBound : requestHead.path.upperBound))
         headBlock.beginRequest(
             method: bytes.extracting(requestHead.methodBytes.range), isSecure: connections[slot].isSecure,
             authority: bytes.extracting(requestHead.authority.range), path: bytes.extracting(path.range))
@@ -160,7 +162,9 @@ extension Worker {
         if responseHead.isInterim {
             guard responseHead.statusCode != 101 else { return }
             headBlock.beginResponse(statusCode: responseHead.statusCode)
-            for index in responseHead.fields.indices { headBlock.append(responseHead.fields[index], of: fieldBytes) }
+            for index in responseHead.fields.indices {
+                headBlock.append(responseHead.fields[index], of: fieldBytes)
+            }
             let client = Int(exchanges[exchange].client)
             _ = connections[client].http2.submitResponse(
                 headBlock, stream: exchanges[exchange].clientStream, endsStream: false, isInterim: true)

@@ -100,7 +100,9 @@ extension Worker {
         if exchanges[exchange].clientStream > 0 {
             let client = Int(exchanges[exchange].client)
             headBlock.beginResponse(statusCode: responseHead.statusCode)
-            for index in responseHead.fields.indices { headBlock.append(responseHead.fields[index], of: bytes) }
+            for index in responseHead.fields.indices {
+                headBlock.append(responseHead.fields[index], of: bytes)
+            }
             _ = connections[client].http2.submitResponse(
                 headBlock, stream: exchanges[exchange].clientStream, endsStream: false, isInterim: true)
             markDirty(client)
@@ -159,7 +161,9 @@ extension Worker {
         swap(&written, &output)
         defer { swap(&written, &output) }
         let bytes = written.storage.span.extracting(0..<written.count)
-        guard case .complete = ResponseParser.parse(bytes, answering: exchanges[exchange].method, into: &responseHead)
+        guard
+            case .complete = ResponseParser.parse(
+                bytes, answering: exchanges[exchange].method, into: &responseHead)
         else {
             // What Weir wrote itself is always a head.
             connections[client].http2.reset(stream: stream, code: .internalError)
@@ -294,6 +298,7 @@ extension Worker {
         release(exchanges[exchange].up)
         release(exchanges[exchange].down)
         unlinkClient(exchange)
+        exchangeTimers.cancel(exchange)
         exchanges[exchange].phase = .free
         exchangeSlots.free(exchange)
     }

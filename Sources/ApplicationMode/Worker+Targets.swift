@@ -168,7 +168,8 @@ extension Worker {
                 findTarget(exchange, at: now)
             }
         }
-        closeTarget(slot, at: now)
+        // What never stood leaves no port in TIME_WAIT.
+        closeTarget(slot, withReset: true, at: now)
     }
 
     private func timersExpired(_ slot: Int, at now: Instant) -> Bool {
