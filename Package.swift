@@ -55,12 +55,15 @@ let package = Package(
             cSettings: [.define("WEIR_FAULT_INJECTION", .when(configuration: .debug))]
         ),
         .systemLibrary(name: "CCapability", pkgConfig: "libcap", providers: [.apt(["libcap-dev"])]),
+        // HTTP/2 framing and HPACK: nghttp2 1.52 or later, as Debian 12 has it.
+        .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
         // OpenSSL 3.0 or later, as Debian 12 has it.
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
-        // Core: values and pure state machines. Imports nothing.
+        // Core: values and pure state machines. Balancing imports nothing; HTTPCore's HTTP2 directory is unsafe
+        // island 3, around nghttp2.
         .target(name: "Balancing", swiftSettings: dataPath),
-        .target(name: "HTTPCore", dependencies: ["Balancing"], swiftSettings: dataPath),
+        .target(name: "HTTPCore", dependencies: ["Balancing", "CNGHTTP2"], swiftSettings: dataPath),
 
         // Data plane. LinuxIO is unsafe island 1; above it no pointer is seen.
         .target(
@@ -71,8 +74,17 @@ let package = Package(
             name: "TLSTermination", dependencies: ["Balancing", "CLinux", "COpenSSL", "LinuxIO"],
             swiftSettings: dataPath),
         .target(name: "Reactor", dependencies: ["Balancing", "LinuxIO"], swiftSettings: dataPath),
+        // What the modes have in common: listeners, workers, the way to targets, access logs.
         .target(
-            name: "NetworkMode", dependencies: ["Balancing", "LinuxIO", "Reactor", "TLSTermination"],
+            name: "Serving", dependencies: ["Balancing", "LinuxIO", "Reactor", "TLSTermination"],
+            swiftSettings: dataPath),
+        .target(
+            name: "NetworkMode",
+            dependencies: ["Balancing", "LinuxIO", "Reactor", "Serving", "TLSTermination"],
+            swiftSettings: dataPath),
+        .target(
+            name: "ApplicationMode",
+            dependencies: ["Balancing", "HTTPCore", "LinuxIO", "Reactor", "Serving", "TLSTermination"],
             swiftSettings: dataPath),
         .target(
             name: "HealthChecking",
@@ -110,8 +122,9 @@ let package = Package(
         .executableTarget(
             name: "weir",
             dependencies: [
-                "AdminModel", "AdminServer", "Balancing", "ControlPlane", "HealthChecking", "LinuxIO",
-                "NetworkMode", "Reactor", "TLSTermination",
+                "AdminModel", "AdminServer", "ApplicationMode", "Balancing", "ControlPlane", "HealthChecking",
+                "LinuxIO",
+                "NetworkMode", "Reactor", "Serving", "TLSTermination",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -133,7 +146,14 @@ let package = Package(
             name: "BalancingTests", dependencies: ["Balancing", "CAllocationCount", "HTTPCore"],
             swiftSettings: tests),
         .testTarget(
-            name: "HTTPCoreTests", dependencies: ["Balancing", "CAllocationCount", "HTTPCore"],
+            name: "HTTPCoreTests",
+            dependencies: [
+                "Balancing", "CAllocationCount", "HTTPCore",
+                // Its llhttp is the second opinion on every head that is accepted.
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
             swiftSettings: tests),
         .testTarget(
             name: "LinuxIOTests", dependencies: ["CLinux", "LinuxIO", "Reactor"], swiftSettings: tests),
@@ -147,7 +167,8 @@ let package = Package(
         .testTarget(
             name: "NetworkModeTests",
             dependencies: [
-                "CAllocationCount", "CLinux", "LinuxIO", "NetworkMode", "Reactor", "TLSTermination",
+                "CAllocationCount", "CLinux", "LinuxIO", "NetworkMode", "Reactor", "Serving",
+                "TLSTermination",
             ],
             swiftSettings: tests),
         .testTarget(

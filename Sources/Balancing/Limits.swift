@@ -106,10 +106,32 @@ public enum Limits {
     /// A pipe that takes nothing for so long loses what is left of the turn.
     public static let accessLogPatienceMilliseconds = 100
     public static let accessLogRetrySeconds = 5
+    /// Of what clients and targets say, a line of application mode shows so much; what is cut shows that it was.
+    public static let accessLogTextByteCountMax = 4_096
     /// Listeners with a log, and certificates, that one process has seen; beyond, lines are not written or
     /// show no certificate.
     public static let accessLogSourceCountMax = 65_536
     public static let registeredCertificateCountMax = 1 << 20
+
+    // Application mode. One read and one write of an exchange; the latter holds a rewritten head as well.
+    public static let exchangeInputByteCountMax = 68 << 10
+    public static let exchangeOutputByteCountMax = 96 << 10
+    /// A client that sends many requests at once gives way to others after so many.
+    public static let exchangesPerTurnMax = 16
+    /// Plain content of at least this many bytes still to come moves by splice.
+    public static let spliceContentByteCountMin = 256 << 10
+    public static let interimResponseCountMax = 16
+    /// Connections of HTTP/2 that have no stream left for an exchange, before it fails.
+    public static let refusedStreamCountMax = 8
+    /// How often a request is sent once more because a pooled connection turned out dead.
+    public static let requestRepeatCountMax = 2
+    /// Idle connections that each worker keeps to one target, and for how long; more are closed after use.
+    public static let pooledConnectionsPerTargetMax = 256
+    public static let pooledConnectionSeconds = 60
+    /// How long what an answered client still sends is read off before its connection ends.
+    public static let lingerSeconds = 5
+    /// How long a client that asks nothing may stay once Weir drains.
+    public static let drainedIdleSeconds = 1
 
     // Rules of a listener and whom it believes; more are refused with an error.
     public static let rulesPerListenerMax = 100
@@ -124,4 +146,41 @@ public enum Limits {
     public static let concurrentProbeCountMax = 256
     public static let probeResponseByteCountMax = 64 << 10
     public static let probePayloadByteCountMax = 1_024
+
+    // HTTP/2, each connection. Requests beyond are refused with REFUSED_STREAM, larger heads with 431.
+    public static let http2ConcurrentStreamsMax = 128
+    /// What a sender may send on one stream, and on all of a connection, before the bytes are taken.
+    public static let http2StreamWindowByteCount = 64 << 10
+    public static let http2ConnectionWindowByteCount = 1 << 20
+    /// Names, values and 32 bytes for each; RFC 9113 section 6.5.2.
+    public static let http2HeaderListByteCountMax = 64 << 10
+    public static let http2FieldCountMax = 256
+    /// What one worker's sessions report of heads at a time; they pause there.
+    public static let http2FieldAreaByteCount = 512 << 10
+    public static let http2HeadsPerReceptionMax = 64
+    /// What waits to be sent on one stream; a writer is told to wait. In pieces of a few, which streams share.
+    public static let http2QueueByteCountMax = 64 << 10
+    public static let http2QueuePieceByteCount = 4 << 10
+    /// Pieces of all of a worker's streams; then no stream takes more.
+    public static let http2QueuePieceCountMax = 16_384
+    /// Pieces and stream records that a worker keeps for the next stream.
+    public static let http2KeptPieceCountMax = 256
+    public static let http2KeptStreamCountMax = 1_024
+    /// Trailers are kept whole until the content before them is sent; larger ones are refused.
+    public static let http2TrailerByteCountMax = 16 << 10
+
+    // HTTP/2, attacks: more ends the connection with ENHANCE_YOUR_CALM.
+    /// A head that is this much larger than allowed is not even decoded to its end.
+    public static let http2HeaderBombByteCountMax = 512 << 10
+    public static let http2ContinuationCountMax = 16
+    public static let http2ResetsAtOnceMax = 512
+    public static let http2ResetsPerSecondMax = 32
+    /// SETTINGS, PING, PRIORITY, WINDOW_UPDATE, empty and unknown frames together.
+    public static let http2ControlFramesAtOnceMax = 1_024
+    public static let http2ControlFramesPerSecondMax = 32
+    /// Granted for each message and each DATA frame that goes either way.
+    public static let http2ControlFramesPerFrame = 4
+    /// Answers to PING and SETTINGS that wait to be sent.
+    public static let http2UnsentAnswerCountMax = 256
+    public static let http2SettingsPerFrameMax = 32
 }

@@ -9,11 +9,12 @@ import Testing
     /// The arrows of Package.swift plus what a module may have from the system. Arrows point down only.
     private static let allowedImports: [String: Set<String>] = [
         "Balancing": [],
-        "HTTPCore": ["Balancing"],
+        "HTTPCore": ["Balancing", "CNGHTTP2"],
         "LinuxIO": ["Balancing", "CCapability", "CLinux", "Glibc", "Synchronization"],
         "TLSTermination": ["Balancing", "CLinux", "COpenSSL", "Glibc", "LinuxIO", "Synchronization"],
         "Reactor": ["Balancing", "LinuxIO", "Synchronization"],
-        "NetworkMode": ["Balancing", "LinuxIO", "Reactor", "Synchronization", "TLSTermination"],
+        "Serving": ["Balancing", "LinuxIO", "Reactor", "Synchronization", "TLSTermination"],
+        "NetworkMode": ["Balancing", "LinuxIO", "Reactor", "Serving", "TLSTermination"],
         "HealthChecking": [
             "Balancing", "HTTPCore", "LinuxIO", "Reactor", "Synchronization", "TLSTermination",
         ],
@@ -32,7 +33,8 @@ import Testing
             "AdminModel", "AdminServer", "ArgumentParser", "Balancing", "ControlPlane", "Dispatch",
             "Foundation",
             "Glibc", "HealthChecking", "LinuxIO", "Logging", "NIOCore", "NIOHTTP1", "NIOPosix", "NetworkMode",
-            "Reactor", "ServiceLifecycle", "Synchronization", "TLSTermination", "UnixSignals", "Yams",
+            "Reactor", "ServiceLifecycle", "Serving", "Synchronization", "TLSTermination", "UnixSignals",
+            "Yams",
         ],
     ]
 
@@ -52,7 +54,7 @@ import Testing
 }
 
 @Suite struct `House rules` {
-    /// A word of code, the modules or files where it may stand, and why nowhere else.
+    /// A word of code, the modules, directories or files where it may stand, and why nowhere else.
     struct Rule: CustomTestStringConvertible {
         let name: String
         let pattern: String
@@ -66,7 +68,11 @@ import Testing
 
     private static let rules = [
         Rule(
-            name: "unsafe", pattern: #"\bunsafe\b|\bUnsafe[A-Z]\w*"#, allowed: ["LinuxIO", "TLSTermination"],
+            name: "unsafe", pattern: #"\bunsafe\b|\bUnsafe[A-Z]\w*"#,
+            allowed: [
+                "LinuxIO", "TLSTermination", "Sources/HTTPCore/HTTP2/",
+                "Sources/HTTPCore/Messages/FieldNameTable.swift",  // reads literals in place
+            ],
             reason: "pointers stay inside the unsafe islands; above it there are spans and descriptors"),
         Rule(
             name: "@unchecked", pattern: #"@unchecked|nonisolated\(unsafe\)"#,
@@ -90,7 +96,7 @@ import Testing
             reason: "an error is handled or reported; a broken invariant is a precondition"),
         Rule(
             name: "public", pattern: #"\bpublic\b|\bopen (class|func|var)\b"#,
-            allowed: ["Balancing", "HTTPCore", "LinuxIO", "Reactor"],
+            allowed: ["Balancing", "HTTPCore", "LinuxIO", "Reactor", "Serving"],
             reason: "package access is enough, but where the data path must be inlined across modules"),
         Rule(
             name: "blocking sleep", pattern: #"\b(Thread\.sleep|usleep|nanosleep)\b|(^|[^\w.])sleep\("#,
@@ -101,7 +107,7 @@ import Testing
     func `words of power stand where they may`(rule: Rule) throws {
         let pattern = try Regex(rule.pattern)
         for file in SourceTree.swiftSources
-        where !rule.allowed.contains(file.module) && !rule.allowed.contains(file.path) {
+        where !rule.allowed.contains(where: { $0 == file.module || file.path.hasPrefix($0) }) {
             let places = file.places(of: pattern)
             #expect(places.isEmpty, "\(rule.name): \(rule.reason)")
         }

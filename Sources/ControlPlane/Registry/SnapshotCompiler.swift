@@ -285,7 +285,8 @@ package struct SnapshotCompiler: Sendable {
                         bindings.append(
                             ListenerBinding(
                                 number: number, endpoint: Endpoint(address: address, port: listener.port),
-                                transport: transport, isFreebind: loadBalancer.isFreebind))
+                                transport: transport, isFreebind: loadBalancer.isFreebind,
+                                mode: loadBalancer.kind))
                     }
                 }
             }
