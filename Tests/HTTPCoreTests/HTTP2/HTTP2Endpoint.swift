@@ -201,10 +201,16 @@ extension [UInt8] {
 
 /// A client and a server that hand each other their bytes.
 struct TestConversation {
-    let client = TestEndpoint(isServer: false)
-    let server = TestEndpoint(isServer: true)
+    let client: TestEndpoint
+    let server: TestEndpoint
     /// Bytes arrive in pieces of this many.
-    var pieceByteCount = Int.max
+    let pieceByteCount: Int
+
+    init(pieceByteCount: Int = .max, isCountingMemory: Bool = false) {
+        client = TestEndpoint(isServer: false, isCountingMemory: isCountingMemory)
+        server = TestEndpoint(isServer: true, isCountingMemory: isCountingMemory)
+        self.pieceByteCount = pieceByteCount
+    }
 
     /// Until neither has anything more to say.
     func exchange() {
