@@ -74,8 +74,17 @@ let package = Package(
             name: "TLSTermination", dependencies: ["Balancing", "CLinux", "COpenSSL", "LinuxIO"],
             swiftSettings: dataPath),
         .target(name: "Reactor", dependencies: ["Balancing", "LinuxIO"], swiftSettings: dataPath),
+        // What the modes have in common: listeners, workers, the way to targets, access logs.
         .target(
-            name: "NetworkMode", dependencies: ["Balancing", "LinuxIO", "Reactor", "TLSTermination"],
+            name: "Serving", dependencies: ["Balancing", "LinuxIO", "Reactor", "TLSTermination"],
+            swiftSettings: dataPath),
+        .target(
+            name: "NetworkMode",
+            dependencies: ["Balancing", "LinuxIO", "Reactor", "Serving", "TLSTermination"],
+            swiftSettings: dataPath),
+        .target(
+            name: "ApplicationMode",
+            dependencies: ["Balancing", "HTTPCore", "LinuxIO", "Reactor", "Serving", "TLSTermination"],
             swiftSettings: dataPath),
         .target(
             name: "HealthChecking",
@@ -86,8 +95,9 @@ let package = Package(
         .target(name: "AdminModel", swiftSettings: control),
         .target(
             name: "ControlPlane",
+            // HTTPCore: the rules of application listeners are checked and explained by what matches them.
             dependencies: [
-                "AdminModel", "Balancing",
+                "AdminModel", "Balancing", "HTTPCore",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "GRDBSQLite", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
@@ -112,8 +122,9 @@ let package = Package(
         .executableTarget(
             name: "weir",
             dependencies: [
-                "AdminModel", "AdminServer", "Balancing", "ControlPlane", "HealthChecking", "LinuxIO",
-                "NetworkMode", "Reactor", "TLSTermination",
+                "AdminModel", "AdminServer", "ApplicationMode", "Balancing", "ControlPlane", "HealthChecking",
+                "LinuxIO",
+                "NetworkMode", "Reactor", "Serving", "TLSTermination",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -135,7 +146,14 @@ let package = Package(
             name: "BalancingTests", dependencies: ["Balancing", "CAllocationCount", "HTTPCore"],
             swiftSettings: tests),
         .testTarget(
-            name: "HTTPCoreTests", dependencies: ["Balancing", "CAllocationCount", "HTTPCore"],
+            name: "HTTPCoreTests",
+            dependencies: [
+                "Balancing", "CAllocationCount", "HTTPCore",
+                // Its llhttp is the second opinion on every head that is accepted.
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
             swiftSettings: tests),
         .testTarget(
             name: "LinuxIOTests", dependencies: ["CLinux", "LinuxIO", "Reactor"], swiftSettings: tests),
@@ -149,7 +167,8 @@ let package = Package(
         .testTarget(
             name: "NetworkModeTests",
             dependencies: [
-                "CAllocationCount", "CLinux", "LinuxIO", "NetworkMode", "Reactor", "TLSTermination",
+                "CAllocationCount", "CLinux", "LinuxIO", "NetworkMode", "Reactor", "Serving",
+                "TLSTermination",
             ],
             swiftSettings: tests),
         .testTarget(

@@ -152,6 +152,8 @@ package struct TargetGroupDescription: Codable, Sendable, Equatable {
     package var name: String
     package var `protocol`: String
     package var port: Int
+    /// Of HTTP and HTTPS groups: `HTTP1`, `HTTP2` or `GRPC`.
+    package var protocolVersion: String?
     package var healthCheck: HealthCheckDescription
     /// Every attribute under its ELBv2 key.
     package var attributes: [String: String]
@@ -161,7 +163,7 @@ package struct TargetGroupDescription: Codable, Sendable, Equatable {
     package var targetCount: Int
     /// True while too few targets are healthy, so that all of them get flows.
     package var isFailOpen: Bool
-    /// Of TLS groups.
+    /// Of TLS and HTTPS groups.
     package var tls: TargetTLSDescription?
     /// What targets see as the client: `replaced` (Weir's own address), `preserved`, `proxy-v2` (Weir's own, and
     /// the client's in a header) or `preserved+proxy-v2`.
@@ -204,14 +206,20 @@ package struct ListenerDescription: Codable, Sendable, Equatable {
     package var loadBalancer: String
     package var port: Int
     package var `protocol`: String
+    /// The groups of the default action; empty when that does not forward.
     package var forward: [ForwardDescription]
     package var attributes: [String: String]
     package var statistics: FlowStatistics
-    /// Of TLS listeners.
+    /// Of TLS and HTTPS listeners.
     package var tls: ListenerTLSDescription?
     package var proxyProtocol: ProxyProtocolDescription?
-    /// In rising priority; nil when there is none.
+    /// What happens to requests or flows that no rule takes.
+    package var defaultAction: ActionDescription?
+    /// Of TCP listeners, in rising priority; nil when there is none. Those of application listeners may be thousands:
+    /// see `RulesResponse`.
     package var rules: [RuleDescription]?
+    /// Without the default action; nil when there is none.
+    package var ruleCount: Int?
 
     package init(
         id: String, loadBalancer: String, port: Int, protocol: String, forward: [ForwardDescription],
@@ -361,8 +369,14 @@ package struct FlowsResponse: Codable, Sendable, Equatable {
 package struct ExplainResponse: Codable, Sendable, Equatable {
     package var listener: String
     package var client: String
+    /// The priority of the rule that is followed, or `default`; nil where there are no rules.
+    package var rule: String?
+    /// What the client is answered without any target: a redirect or a fixed response.
+    package var answer: String?
     package var targetGroup: String?
     package var target: String?
+    /// Of application listeners: every target that the request may go to, when there are several.
+    package var targets: [String]?
     /// One sentence per decision, in order.
     package var steps: [String]
 

@@ -109,21 +109,3 @@ package struct ProxyProtocolDescription: Codable, Sendable, Equatable {
         self.trusted = trusted
     }
 }
-
-/// A rule that chooses by the ClientHello.
-package struct RuleDescription: Codable, Sendable, Equatable {
-    package var priority: Int
-    /// Any of these names; nil when the rule does not ask.
-    package var tlsServerNames: [String]?
-    package var tlsAlpn: [String]?
-    package var forward: [ForwardDescription]
-
-    package init(
-        priority: Int, tlsServerNames: [String]?, tlsAlpn: [String]?, forward: [ForwardDescription]
-    ) {
-        self.priority = priority
-        self.tlsServerNames = tlsServerNames
-        self.tlsAlpn = tlsAlpn
-        self.forward = forward
-    }
-}

@@ -58,3 +58,41 @@ public enum WorkerCounter: Int, Sendable, CaseIterable {
     /// Connections that the TLS access log lacks: its writer did not keep up, or its file took nothing.
     case droppedAccessLogLines
 }
+
+/// Counted per registration (target) and per listener by application mode: CloudWatch's application load balancer
+/// set, as far as it is not told by `FlowCounter`.
+public enum ExchangeCounter: Int, Sendable, CaseIterable {
+    case requests
+    /// Under way with a target now.
+    case activeRequests
+    case targetResponses2XX
+    case targetResponses3XX
+    case targetResponses4XX
+    case targetResponses5XX
+    /// Weir's own answers. A listener's only.
+    case ownResponses3XX
+    case ownResponses4XX
+    case ownResponses500
+    case ownResponses502
+    case ownResponses503
+    case ownResponses504
+    case ownResponses5XX
+    /// From the request's last sent byte of the head to the first of the answer, summed up.
+    case targetResponseNanoseconds
+    case redirects
+    case fixedResponses
+    case rulesEvaluated
+    case webSockets
+    /// Requests sent once more because a pooled connection turned out dead.
+    case repeatedRequests
+    case failOpenRequests
+    /// Heads that are no request, and requests that desync mitigation refused or took note of.
+    case refusedHeads
+    case desyncRefusals
+    case desyncFindings
+    case invalidFieldsDropped
+    case http2Requests
+    case grpcRequests
+    /// HTTP/2 connections that were ended for abuse.
+    case http2Abuses
+}

@@ -75,7 +75,7 @@ public struct FlowHash: Sendable {
     }
 
     /// Finalizer of splitmix64 (Steele et al., 2014): spreads an identity over all 64 bits.
-    private static func mix(_ value: UInt64) -> UInt64 {
+    static func mix(_ value: UInt64) -> UInt64 {
         var mixed = value &+ 0x9e37_79b9_7f4a_7c15
         mixed = (mixed ^ mixed >> 30) &* 0xbf58_476d_1ce4_e5b9
         mixed = (mixed ^ mixed >> 27) &* 0x94d0_49bb_1331_11eb

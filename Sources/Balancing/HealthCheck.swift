@@ -35,8 +35,10 @@ public struct HealthCheck: Hashable, Sendable {
     public var unhealthyThresholdCount: Int
     /// For HTTP, begins with "/", at most 1,024 characters.
     public var path: String
-    /// For HTTP: which status codes count as success.
+    /// For HTTP: which status codes count as success; with `protocolVersion` GRPC, which gRPC status codes.
     public var matcher: StatusMatcher
+    /// For HTTP: what is spoken; that of the target group, and HTTP1 for groups of network load balancers.
+    public var protocolVersion: ProtocolVersion
     /// For UDP: what to send and what must come back.
     public var datagram: DatagramProbe?
     /// For HTTP: how an otherwise successful answer says that the target wants no new flows.
@@ -48,7 +50,8 @@ public struct HealthCheck: Hashable, Sendable {
         isEnabled: Bool = true, protocol: ProbeProtocol = .tcp, port: Port = .trafficPort,
         intervalSeconds: Int = 30, timeoutSeconds: Int? = nil, healthyThresholdCount: Int = 5,
         unhealthyThresholdCount: Int = 2, path: String = "/", matcher: StatusMatcher = .default,
-        datagram: DatagramProbe? = nil, lameDuck: LameDuck? = nil, tls: TLSTargetSettings? = nil
+        protocolVersion: ProtocolVersion = .http1, datagram: DatagramProbe? = nil, lameDuck: LameDuck? = nil,
+        tls: TLSTargetSettings? = nil
     ) {
         self.isEnabled = isEnabled
         self.protocol = `protocol`
@@ -59,9 +62,24 @@ public struct HealthCheck: Hashable, Sendable {
         self.unhealthyThresholdCount = unhealthyThresholdCount
         self.path = path
         self.matcher = matcher
+        self.protocolVersion = protocolVersion
         self.datagram = datagram
         self.lameDuck = lameDuck
         self.tls = tls
+    }
+
+    /// ELBv2's defaults for a target group that says nothing of its checks.
+    ///
+    /// HTTPS groups too are checked by HTTP, as in ELBv2. A gRPC path that no service has answers 12, UNIMPLEMENTED.
+    public init(forGroupOf protocol: TrafficProtocol, version: ProtocolVersion? = nil) {
+        guard !`protocol`.isNetwork else {
+            self.init()
+            return
+        }
+        let isGRPC = version == .grpc
+        self.init(
+            protocol: .http, timeoutSeconds: 5, path: isGRPC ? "/AWS.ALB/healthcheck" : "/",
+            matcher: isGRPC ? .grpcDefault : .applicationDefault, protocolVersion: version ?? .http1)
     }
 
     /// ELBv2 on network load balancers: 10 s for TCP and HTTPS, 6 s for HTTP. What ELBv2 lacks takes the
@@ -74,25 +92,41 @@ public struct HealthCheck: Hashable, Sendable {
     }
 }
 
-/// A set of HTTP status codes, written as ELBv2's matcher: `200`, `200-299`, `200,301-302`.
+/// A set of HTTP or gRPC status codes, written as ELBv2's matcher: `200`, `200-299`, `200,301-302`.
 public struct StatusMatcher: Hashable, Sendable, LosslessStringConvertible {
     public let ranges: [ClosedRange<Int>]
 
     /// ELBv2's default for network load balancers.
     public static let `default` = StatusMatcher(ranges: [200...399])
 
+    /// ELBv2's default for application load balancers.
+    public static let applicationDefault = StatusMatcher(ranges: [200...200])
+    /// The same for gRPC: 12, UNIMPLEMENTED.
+    public static let grpcDefault = StatusMatcher(ranges: [12...12])
+
+    /// Of groups of network load balancers.
+    public static let networkCodes = 200...599
+    /// Of groups of application load balancers.
+    public static let applicationCodes = 200...499
+    /// Of gRPC groups.
+    public static let grpcCodes = 0...99
+
     private init(ranges: [ClosedRange<Int>]) {
         self.ranges = ranges
     }
 
-    /// Nil unless `text` is a comma-separated list of codes and rising ranges within 200–599.
     public init?(_ text: String) {
+        self.init(text, in: Self.networkCodes)
+    }
+
+    /// Nil unless `text` is a comma-separated list of codes and rising ranges within `codes`.
+    public init?(_ text: String, in codes: ClosedRange<Int>) {
         var ranges: [ClosedRange<Int>] = []
         for part in text.split(separator: ",", omittingEmptySubsequences: false) {
             let bounds = part.split(separator: "-", omittingEmptySubsequences: false)
                 .map { bound in bound.utf8.allSatisfy { (48...57).contains($0) } ? Int(bound) : nil }
             guard (1...2).contains(bounds.count), let first = bounds[0], let last = bounds[bounds.count - 1],
-                first <= last, first >= 200, last <= 599
+                first <= last, codes.contains(first), codes.contains(last)
             else { return nil }
             ranges.append(first...last)
         }

@@ -106,15 +106,40 @@ public enum Limits {
     /// A pipe that takes nothing for so long loses what is left of the turn.
     public static let accessLogPatienceMilliseconds = 100
     public static let accessLogRetrySeconds = 5
+    /// Of what clients and targets say, a line of application mode shows so much; what is cut shows that it was.
+    public static let accessLogTextByteCountMax = 4_096
     /// Listeners with a log, and certificates, that one process has seen; beyond, lines are not written or
     /// show no certificate.
     public static let accessLogSourceCountMax = 65_536
     public static let registeredCertificateCountMax = 1 << 20
 
+    // Application mode. One read and one write of an exchange; the latter holds a rewritten head as well.
+    public static let exchangeInputByteCountMax = 68 << 10
+    public static let exchangeOutputByteCountMax = 96 << 10
+    /// A client that sends many requests at once gives way to others after so many.
+    public static let exchangesPerTurnMax = 16
+    /// Plain content of at least this many bytes still to come moves by splice.
+    public static let spliceContentByteCountMin = 256 << 10
+    public static let interimResponseCountMax = 16
+    /// Connections of HTTP/2 that have no stream left for an exchange, before it fails.
+    public static let refusedStreamCountMax = 8
+    /// How often a request is sent once more because a pooled connection turned out dead.
+    public static let requestRepeatCountMax = 2
+    /// Idle connections that each worker keeps to one target, and for how long; more are closed after use.
+    public static let pooledConnectionsPerTargetMax = 256
+    public static let pooledConnectionSeconds = 60
+    /// How long what an answered client still sends is read off before its connection ends.
+    public static let lingerSeconds = 5
+    /// How long a client that asks nothing may stay once Weir drains.
+    public static let drainedIdleSeconds = 1
+
     // Rules of a listener and whom it believes; more are refused with an error.
     public static let rulesPerListenerMax = 100
+    /// Of HTTP and HTTPS listeners.
+    public static let applicationRulesPerListenerMax = 2_000
     public static let rulePriorityMax = 50_000
     public static let valuesPerConditionMax = 32
+    public static let conditionsPerRuleMax = 16
     public static let trustedRangeCountMax = 64
 
     // Probes.

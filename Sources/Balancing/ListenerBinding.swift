@@ -6,11 +6,17 @@ public struct ListenerBinding: Hashable, Sendable {
     public let endpoint: Endpoint
     public let transport: Transport
     public let isFreebind: Bool
+    /// Whose workers serve it.
+    public let mode: LoadBalancer.Kind
 
-    public init(number: ListenerNumber, endpoint: Endpoint, transport: Transport, isFreebind: Bool) {
+    public init(
+        number: ListenerNumber, endpoint: Endpoint, transport: Transport, isFreebind: Bool,
+        mode: LoadBalancer.Kind = .network
+    ) {
         self.number = number
         self.endpoint = endpoint
         self.transport = transport
         self.isFreebind = isFreebind
+        self.mode = mode
     }
 }

@@ -44,8 +44,10 @@ public enum RuleCondition: Hashable, Sendable {
     case sourceIP([IPPrefix])
 }
 
-/// ELBv2's redirect action. Each part may hold `#{protocol}`, `#{host}`, `#{port}`, and path and query too
-/// `#{path}` (without its leading slash) and `#{query}`.
+/// ELBv2's redirect action.
+///
+/// A host may hold `#{host}`; a path `#{host}`, `#{port}` and `#{path}` (without its leading slash); a query these,
+/// `#{protocol}` and `#{query}`.
 public struct RedirectAction: Hashable, Sendable {
     /// HTTP, HTTPS or `#{protocol}`.
     public var `protocol`: String

@@ -18,13 +18,13 @@ public struct LoadBalancer: Hashable, Sendable {
 
     public init(
         name: String, kind: Kind = .network, addresses: [IPAddress], isFreebind: Bool = false,
-        attributes: LoadBalancerAttributes = LoadBalancerAttributes(), listeners: [Listener] = []
+        attributes: LoadBalancerAttributes? = nil, listeners: [Listener] = []
     ) {
         self.name = name
         self.kind = kind
         self.addresses = addresses
         self.isFreebind = isFreebind
-        self.attributes = attributes
+        self.attributes = attributes ?? LoadBalancerAttributes(for: kind)
         self.listeners = listeners
     }
 }
@@ -33,31 +33,52 @@ public struct LoadBalancer: Hashable, Sendable {
 public struct Listener: Hashable, Sendable {
     public var port: UInt16
     public var `protocol`: TrafficProtocol
-    public var defaultAction: ForwardAction
+    /// Always a forward action unless the protocol is HTTP or HTTPS.
+    public var defaultAction: RuleAction
     public var attributes: ListenerAttributes
-    /// Present exactly when the protocol is TLS.
+    /// Present exactly when the protocol is TLS or HTTPS. What HTTPS listeners negotiate by ALPN is for the load
+    /// balancer to say: see `LoadBalancer.tls(of:)`.
     public var tls: TLSListenerSettings?
     /// TCP and TLS: who may send PROXY protocol headers; nil believes nobody.
     public var proxyProtocol: ProxyProtocolSettings?
     /// TCP: which group by the ClientHello, in rising priority.
     public var rules: [PassthroughRule]
+    /// HTTP and HTTPS: in rising priority.
+    public var applicationRules: [ListenerRule]
 
     public init(
-        port: UInt16, protocol: TrafficProtocol, defaultAction: ForwardAction,
-        attributes: ListenerAttributes = ListenerAttributes(), tls: TLSListenerSettings? = nil,
-        proxyProtocol: ProxyProtocolSettings? = nil, rules: [PassthroughRule] = []
+        port: UInt16, protocol: TrafficProtocol, defaultAction: RuleAction,
+        attributes: ListenerAttributes? = nil, tls: TLSListenerSettings? = nil,
+        proxyProtocol: ProxyProtocolSettings? = nil, rules: [PassthroughRule] = [],
+        applicationRules: [ListenerRule] = []
     ) {
         self.port = port
         self.protocol = `protocol`
         self.defaultAction = defaultAction
-        self.attributes = attributes
+        self.attributes = attributes ?? ListenerAttributes(for: `protocol`)
         self.tls = tls
         self.proxyProtocol = proxyProtocol
         self.rules = rules
+        self.applicationRules = applicationRules
     }
 
-    /// The actions of all rules, and the default action last.
-    public var actions: [ForwardAction] { rules.map(\.action) + [defaultAction] }
+    /// The forward actions of all rules, and that of the default action last.
+    public var actions: [ForwardAction] {
+        rules.map(\.action) + (applicationRules.map(\.action) + [defaultAction]).compactMap(\.forward)
+    }
+}
+
+extension LoadBalancer {
+    /// What a context for the listener is made of; nil where TLS is not ended.
+    ///
+    /// An HTTPS listener offers HTTP/2 and HTTP/1.1 by `routing.http2.enabled`, which is an attribute of the whole.
+    public func tls(of listener: Listener) -> TLSListenerSettings? {
+        guard var settings = listener.tls else { return nil }
+        if listener.protocol == .https {
+            settings.alpn = attributes.application.isHTTP2Enabled ? .http2Preferred : .http1Only
+        }
+        return settings
+    }
 }
 
 /// Names a listener as people do: `edge:443`. A load balancer has at most one listener per port, as in ELBv2.
@@ -96,11 +117,17 @@ public struct ForwardAction: Hashable, Sendable {
     }
 
     public var targetGroups: [WeightedTargetGroup]
-    /// Keeps a client on the group it was given, by hashing its address alone.
+    /// Keeps a client on the group it was given: for good by hashing its address alone on a network load balancer,
+    /// for a while by a cookie on an application load balancer.
     public var isStickyByGroup: Bool
+    /// 1–604,800; present exactly when an application load balancer keeps clients on their group.
+    public var stickinessSeconds: Int?
 
-    public init(targetGroups: [WeightedTargetGroup], isStickyByGroup: Bool = false) {
+    public init(
+        targetGroups: [WeightedTargetGroup], isStickyByGroup: Bool = false, stickinessSeconds: Int? = nil
+    ) {
         self.targetGroups = targetGroups
-        self.isStickyByGroup = isStickyByGroup
+        self.isStickyByGroup = isStickyByGroup || stickinessSeconds != nil
+        self.stickinessSeconds = stickinessSeconds
     }
 }

@@ -132,6 +132,9 @@ public final class RoutingSnapshot: Sendable {
     public let endpoints: [Endpoint?]
     /// The source addresses towards targets; empty lets the kernel choose.
     public let sourceAddresses: [IPAddress]
+    public let stickinessKeys: StickinessKeys
+    /// By group: what cookies of application groups name; nil for groups of network mode.
+    public let stickyTargets: [StickyTargets?]
 
     public init(
         version: UInt64, seed: HashSeed, listeners: [ListenerRoute?], groups: [GroupRoute],
@@ -143,6 +146,11 @@ public final class RoutingSnapshot: Sendable {
         self.groups = groups
         self.endpoints = endpoints
         self.sourceAddresses = sourceAddresses
+        let keys = StickinessKeys(seed: seed)
+        stickinessKeys = keys
+        stickyTargets = groups.map { group in
+            group.application == nil ? nil : StickyTargets(of: group, endpoints: endpoints, keys: keys)
+        }
     }
 
     public static let empty = RoutingSnapshot(
@@ -198,6 +206,12 @@ extension RoutingSnapshot {
         return number < listeners.count ? listeners[number] : nil
     }
 
+    /// Where a target is; nil when its number is not in use.
+    public func endpoint(of target: TargetNumber) -> Endpoint? {
+        let number = Int(target.rawValue)
+        return number < endpoints.count ? endpoints[number] : nil
+    }
+
     /// Chooses the target of a new flow: first the group by weight, then the target by the group's table.
     ///
     /// A group whose every eligible target was tried, or that has none, yields nil. Constant time but for
@@ -225,8 +239,7 @@ extension RoutingSnapshot {
                 })
         else { return nil }
         let target = group.targets[position]
-        guard Int(target.rawValue) < endpoints.count, let endpoint = endpoints[Int(target.rawValue)]
-        else { return nil }
+        guard let endpoint = endpoint(of: target) else { return nil }
         return Selection(target: target, endpoint: endpoint, groupIndex: groupIndex, tableSlot: slot)
     }
 

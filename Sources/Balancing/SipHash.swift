@@ -77,6 +77,25 @@ public enum SipHash {
         return state.finish()
     }
 
+    /// Hashes whole words.
+    public static func hash(_ first: UInt64, _ second: UInt64, seed: HashSeed) -> UInt64 {
+        var state = State(seed: seed)
+        state.absorb(first)
+        state.absorb(second)
+        return state.finish()
+    }
+
+    public static func hash(
+        _ first: UInt64, _ second: UInt64, _ third: UInt64, _ fourth: UInt64, seed: HashSeed
+    ) -> UInt64 {
+        var state = State(seed: seed)
+        state.absorb(first)
+        state.absorb(second)
+        state.absorb(third)
+        state.absorb(fourth)
+        return state.finish()
+    }
+
     /// Hashes text or other bytes.
     public static func hash(_ bytes: some Sequence<UInt8>, seed: HashSeed) -> UInt64 {
         var state = State(seed: seed)

@@ -8,7 +8,9 @@ public struct TargetGroup: Hashable, Sendable {
     public var port: UInt16
     public var healthCheck: HealthCheck
     public var attributes: TargetGroupAttributes
-    /// Present exactly when the protocol is TLS.
+    /// Present exactly when the protocol is HTTP or HTTPS.
+    public var protocolVersion: ProtocolVersion?
+    /// Present exactly when the protocol is TLS or HTTPS.
     public var tls: TLSTargetSettings?
     /// How long one connection attempt to a target may take, in seconds, 1–60.
     public var connectTimeoutSeconds: Int
@@ -17,17 +19,30 @@ public struct TargetGroup: Hashable, Sendable {
 
     public init(
         name: String, protocol: TrafficProtocol, port: UInt16, healthCheck: HealthCheck,
-        attributes: TargetGroupAttributes, tls: TLSTargetSettings? = nil, connectTimeoutSeconds: Int = 5,
-        connectAttemptCountMax: Int = 3
+        attributes: TargetGroupAttributes, protocolVersion: ProtocolVersion? = nil,
+        tls: TLSTargetSettings? = nil,
+        connectTimeoutSeconds: Int = 5, connectAttemptCountMax: Int = 3
     ) {
         self.name = name
         self.protocol = `protocol`
         self.port = port
         self.healthCheck = healthCheck
         self.attributes = attributes
+        self.protocolVersion = `protocol`.isNetwork ? nil : protocolVersion ?? .http1
         self.tls = tls
         self.connectTimeoutSeconds = connectTimeoutSeconds
         self.connectAttemptCountMax = connectAttemptCountMax
+    }
+}
+
+extension TargetGroup {
+    /// The status codes that the matcher of the group's health check may name.
+    public var statusCodes: ClosedRange<Int> {
+        switch protocolVersion {
+        case nil: StatusMatcher.networkCodes
+        case .http1, .http2: StatusMatcher.applicationCodes
+        case .grpc: StatusMatcher.grpcCodes
+        }
     }
 }
 

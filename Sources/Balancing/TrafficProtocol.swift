@@ -19,6 +19,12 @@ public enum TrafficProtocol: String, Sendable, Hashable, CaseIterable {
         case .http, .https: false
         }
     }
+
+    /// The load balancers that have listeners and target groups of this protocol.
+    public var kind: LoadBalancer.Kind { isNetwork ? .network : .application }
+
+    /// Whether listeners end TLS, or targets are spoken to by it.
+    public var usesTLS: Bool { self == .tls || self == .https }
 }
 
 /// What a socket speaks: one TCP_UDP listener owns one of each.

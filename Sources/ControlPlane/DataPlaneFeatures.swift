@@ -22,7 +22,10 @@ package struct DataPlaneFeatures: OptionSet, Sendable, Hashable {
     /// Rules by the ClientHello.
     package static let passthroughRules = DataPlaneFeatures(rawValue: 1 << 4)
 
+    /// Application load balancers.
+    package static let applicationMode = DataPlaneFeatures(rawValue: 1 << 5)
+
     package static let all: DataPlaneFeatures = [
-        .tls, .tlsProbes, .proxyProtocol, .clientIPPreservation, .passthroughRules,
+        .tls, .tlsProbes, .proxyProtocol, .clientIPPreservation, .passthroughRules, .applicationMode,
     ]
 }

@@ -31,6 +31,15 @@ enum FieldSyntax {
         return bytes
     }
 
+    /// The same of a place in lent bytes.
+    static func trimmed(_ range: Range<Int>, _ bytes: Span<UInt8>) -> Range<Int> {
+        var start = range.lowerBound
+        var end = range.upperBound
+        while start < end, isWhitespace(bytes[start]) { start += 1 }
+        while end > start, isWhitespace(bytes[end - 1]) { end -= 1 }
+        return start..<end
+    }
+
     /// Decimal digits only, at most 18 of them, which fit a signed word.
     static func number(_ digits: ArraySlice<UInt8>) -> Int? {
         guard (1...18).contains(digits.count),

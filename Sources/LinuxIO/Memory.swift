@@ -33,6 +33,24 @@ public struct ByteRegion: ~Copyable {
         unsafe (base + destination).copyMemory(from: other.base + source, byteCount: count)
     }
 
+    /// Copies `bytes` to `offset`.
+    public func write(_ bytes: Span<UInt8>, at offset: Int) {
+        precondition(offset >= 0 && bytes.count <= byteCount && offset <= byteCount - bytes.count)
+        unsafe bytes.withUnsafeBytes { source in
+            guard let start = source.baseAddress else { return }
+            unsafe (base + offset).copyMemory(from: start, byteCount: source.count)
+        }
+    }
+
+    /// Copies `count` bytes from `offset` on to the front of `bytes`.
+    public func read(at offset: Int, byteCount count: Int, into bytes: inout [UInt8]) {
+        precondition(offset >= 0 && count >= 0 && offset <= byteCount - count && count <= bytes.count)
+        unsafe bytes.withUnsafeMutableBytes { target in
+            guard let start = target.baseAddress else { return }
+            unsafe start.copyMemory(from: base + offset, byteCount: count)
+        }
+    }
+
     /// Lends `count` bytes from `offset` on to be read, for the islands that call other libraries.
     public func withBytes<Result>(
         at offset: Int, byteCount count: Int, _ body: (RawSpan) -> Result

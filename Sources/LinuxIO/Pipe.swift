@@ -7,6 +7,8 @@ import CLinux
 public struct Pipe: Sendable, BitwiseCopyable {
     public let readEnd: Descriptor
     public let writeEnd: Descriptor
+
+    public static let none = Pipe(readEnd: .none, writeEnd: .none)
 }
 
 /// A worker's stock of empty pipes: making one costs about 10 µs, borrowing one nothing.

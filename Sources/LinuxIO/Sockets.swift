@@ -111,6 +111,23 @@ extension Descriptor {
         return unsafe outcome(weir_receive(rawValue, region.base + offset, byteCountMax), zero: .endOfStream)
     }
 
+    /// recv(2) into `bytes` from `offset` on, at most `byteCountMax` bytes.
+    public func receive(into bytes: inout [UInt8], at offset: Int, byteCountMax: Int) -> IOOutcome {
+        precondition(offset >= 0 && byteCountMax >= 0 && byteCountMax <= bytes.count - offset)
+        let result = unsafe bytes.withUnsafeMutableBytes { buffer in
+            unsafe weir_receive(rawValue, buffer.baseAddress.map { unsafe $0 + offset }, byteCountMax)
+        }
+        return outcome(result, zero: .endOfStream)
+    }
+
+    /// send(2) of `bytes`, without SIGPIPE.
+    public func send(_ bytes: Span<UInt8>) -> IOOutcome {
+        let result = unsafe bytes.withUnsafeBytes { buffer in
+            unsafe weir_send(rawValue, buffer.baseAddress, buffer.count)
+        }
+        return outcome(result, zero: .wouldBlock)
+    }
+
     /// recv(2) with MSG_PEEK: the bytes stay in the socket.
     public func peek(into region: borrowing ByteRegion, byteCountMax: Int) -> IOOutcome {
         precondition(byteCountMax >= 0 && byteCountMax <= region.byteCount)

@@ -2,6 +2,7 @@
 
 import Balancing
 import LinuxIO
+import Serving
 import TLSTermination
 
 /// One direction of a flow, with what it borrows while bytes are in transit.

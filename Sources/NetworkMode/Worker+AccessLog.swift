@@ -5,6 +5,7 @@
 
 import Balancing
 import LinuxIO
+import Serving
 import TLSTermination
 
 /// What a flow's client said and agreed on: trivial, and valid when all zero.
@@ -23,7 +24,7 @@ struct AccessNotes: BitwiseCopyable, Sendable {
 
 /// One connection of a TLS listener, as the access log's writer gets it.
 package struct AccessRecord: BitwiseCopyable, Sendable {
-    /// See `AccessLog.numbers(for:)`.
+    /// See `AccessLog.numbers(of:)`.
     var log: UInt32
     var client: Endpoint
     /// Where the client connected to.
@@ -40,7 +41,7 @@ package struct AccessRecord: BitwiseCopyable, Sendable {
 extension Worker {
     /// A flow has come to a TLS listener; whether its end is logged is decided here.
     mutating func beginAccessNotes(_ slot: Int) {
-        let log = tls.accessLog(of: flows[slot].listener)
+        let log = core.tls.accessLog(of: flows[slot].listener)
         guard log > 0 else { return }
         flows[slot].accessLog = log
         accessNotes[slot] = AccessNotes()
@@ -73,6 +74,6 @@ extension Worker {
             log: flow.accessLog, client: flow.key.client, destination: flow.key.local,
             startedAt: flow.startedAt, endedAt: now, receivedByteCount: flow.up.transfer.byteCount,
             sentByteCount: flow.down.transfer.byteCount, notes: notes)
-        if !accessRing.append(record) { counters.add(1, .droppedAccessLogLines) }
+        if !accessRing.append(record) { core.counters.add(1, .droppedAccessLogLines) }
     }
 }

@@ -6,6 +6,7 @@
 
 import Balancing
 import LinuxIO
+import Serving
 import TLSTermination
 
 extension Worker {
@@ -17,7 +18,7 @@ extension Worker {
         if let proxyProtocol = route.proxyProtocol, proxyProtocol.expectsHeader(from: client.address) {
             greeting.insert(.proxyHeader)
         }
-        if tls.serverContext(of: listener) != nil {
+        if core.tls.serverContext(of: listener) != nil {
             greeting.insert(.handshake)
         } else if !route.rules.isEmpty {
             greeting.insert(.clientHello)
@@ -28,17 +29,17 @@ extension Worker {
     /// Begins to listen to a new flow's client, or sheds it when as many as allowed are being listened to.
     mutating func greet(_ slot: Int, _ greeting: Greeting, at now: Instant) {
         let flow = flows[slot]
-        guard greetingCount < settings.handshakeCountMax else {
+        guard greetingCount < core.settings.handshakeCountMax else {
             flows[slot].phase = .free
             flowSlots.free(slot)
-            shed(flow.client, .shedHandshakes, listener: flow.listener)
+            core.shed(flow.client, .shedHandshakes, listener: flow.listener)
             return
         }
         flows[slot].phase = .greeting
         flows[slot].greeting = greeting
         greetingCount += 1
         if greeting.contains(.handshake) { beginAccessNotes(slot) }
-        flowTimers.set(slot, to: now.advanced(bySeconds: settings.handshakeTimeoutSeconds))
+        flowTimers.set(slot, to: now.advanced(bySeconds: core.settings.handshakeTimeoutSeconds))
         // The first event comes at once if the client has said something already.
         watchClient(slot, at: now)
     }
@@ -115,7 +116,7 @@ extension Worker {
 
     mutating func greetingFailed(_ slot: Int, at now: Instant) {
         let isTLS = !flows[slot].greeting.contains(.proxyHeader)
-        counters.add(
+        core.counters.add(
             1, isTLS ? .clientHandshakeFailures : .proxyHeaderFailures, listener: flows[slot].listener)
         end(slot, .handshakeFailed, at: now)
     }
@@ -144,7 +145,7 @@ extension Worker {
     }
 
     private func isAccepted(_ header: ProxyHeader, by listener: ListenerNumber) -> Bool {
-        guard let accepts = snapshot.route(of: listener)?.proxyProtocol?.accepts else { return false }
+        guard let accepts = core.snapshot.route(of: listener)?.proxyProtocol?.accepts else { return false }
         return accepts.contains(header.version == .v1 ? .v1 : .v2)
     }
 
@@ -158,7 +159,7 @@ extension Worker {
         case .notTLS, .oversized, .invalid:
             return .done
         case .hello(let hello):
-            if let rule = snapshot.route(of: flows[slot].listener)?.rule(for: hello) {
+            if let rule = core.snapshot.route(of: flows[slot].listener)?.rule(for: hello) {
                 flows[slot].rulePlusOne = UInt16(clamping: rule + 1)
             }
             return .done
@@ -178,7 +179,8 @@ extension Worker {
         if !flows[slot].clientSession.isOpen {
             // The listener may have lost its context since the flow came, but not between two calls.
             guard
-                let session = tls.serverContext(of: flows[slot].listener)?.makeSession(on: flows[slot].client)
+                let session = core.tls.serverContext(of: flows[slot].listener)?.makeSession(
+                    on: flows[slot].client)
             else { return .failed }
             flows[slot].clientSession = session
             flows[slot].neverSplice()

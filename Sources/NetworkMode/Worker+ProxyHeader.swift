@@ -2,6 +2,7 @@
 
 import Balancing
 import LinuxIO
+import Serving
 import TLSTermination
 
 extension Worker {
@@ -17,7 +18,7 @@ extension Worker {
                 writer.append(applicationProtocol: name.utf8.span, to: &output)
             }
             if let name = facts?.serverName { writer.append(authority: name.utf8.span, to: &output) }
-            let place = Self.place(worker: index, slot, flow.generation)
+            let place = Self.place(worker: core.index, slot, flow.generation)
             writer.append(uniqueID: Self.uniqueID(flow.startedAt, place).span, to: &output)
             if let facts { Self.append(facts, with: &writer, to: &output) }
             writer.finish(isChecksummed: true, to: &output)
@@ -57,7 +58,7 @@ extension Worker {
         return scratch.fill(at: 0, byteCountMax: Limits.proxyHeaderByteCountMax) { output in
             var writer = ProxyHeaderWriter(
                 source: flow.key.client, destination: flow.key.local, transport: .udp, to: &output)
-            let place = Self.place(worker: index, slot, flow.generation) | Self.datagramPlace
+            let place = Self.place(worker: core.index, slot, flow.generation) | Self.datagramPlace
             writer.append(uniqueID: Self.uniqueID(flow.startedAt, place).span, to: &output)
             writer.finish(isChecksummed: true, to: &output)
         }

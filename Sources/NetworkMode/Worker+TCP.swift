@@ -10,71 +10,46 @@
 
 import Balancing
 import LinuxIO
+import Serving
 import TLSTermination
 
 extension Worker {
     // MARK: - Accept
 
     /// Takes as many queued connections as there probably are, and starts a flow for each.
-    ///
-    /// Finding the queue empty costs a call. The level-triggered event reports what is left, so no more are taken
-    /// than lately were there, and twice as many when the event comes back at once.
     mutating func acceptSome(from position: Int, at now: Instant) {
-        let expectation = listeners[position].expectation
-        let isBack = expectation.wasMet && expectation.turn &+ 1 == turn
-        let countMax = min(Limits.acceptsPerTurnMax, isBack ? expectation.count * 2 : expectation.count)
+        let countMax = core.expectedAcceptCount(from: position)
         let count = acceptPending(from: position, countMax: countMax, at: now)
-        listeners[position].expectation = AcceptExpectation(
-            count: max(1, count), wasMet: count == countMax, turn: turn)
+        core.noteAccepted(count, of: countMax, from: position)
     }
 
     /// Takes queued connections, at most `countMax`, and starts a flow for each. Returns how many there were.
-    @discardableResult
-    mutating func acceptPending(from position: Int, countMax: Int, at now: Instant) -> Int {
-        let listener = listeners[position]
+    package mutating func acceptPending(from position: Int, countMax: Int, at now: Instant) -> Int {
         var count = 0
         while count < countMax {
-            count += 1
-            switch listener.socket.accept() {
-            case .accepted(let client, let clientEndpoint):
-                admit(client, from: clientEndpoint, through: listener, at: now)
-            case .skipped:
-                continue
-            case .wouldBlock:
-                return count - 1
-            case .exhausted:
-                switch refuseOne(from: listener) {
-                case .refused: continue
-                case .queueIsEmpty: return count - 1
-                case .impossible:
-                    pauseListener(position, at: now)
-                    return count - 1
-                }
-            case .failed:
-                // The listener itself is broken; its level-triggered event would come for ever.
-                counters.add(1, .internalErrors)
-                epoll.remove(listener.socket)
-                return count - 1
+            switch core.acceptNext(from: position, at: now) {
+            case .connection(let client, let endpoint):
+                admit(client, from: endpoint, through: position, at: now)
+            case .again: break
+            case .none: return count
             }
+            count += 1
         }
         return count
     }
 
     /// Makes a flow of an accepted connection, or sheds it with a reset.
     private mutating func admit(
-        _ client: Descriptor, from clientEndpoint: Endpoint, through listener: ServedListener, at now: Instant
+        _ client: Descriptor, from clientEndpoint: Endpoint, through position: Int, at now: Instant
     ) {
-        let number = listener.binding.number
-        guard census.count(.tcp) < settings.tcpFlowCountMax, let slot = flowSlots.allocate() else {
-            shed(client, .shedSlabFull, listener: number)
+        let number = core.listeners[position].binding.number
+        guard core.census.count(.tcp) < core.settings.tcpFlowCountMax, let slot = flowSlots.allocate() else {
+            core.shed(client, .shedSlabFull, listener: number)
             return
         }
-        // Only a wildcard listener has to ask where the client arrived.
-        let local =
-            listener.isWildcard
-            ? client.localEndpoint() ?? listener.binding.endpoint : listener.binding.endpoint
+        let local = core.localEndpoint(of: client, through: position)
         let generation = (flows[slot].generation &+ 1) & Token.generationMask
-        let route = snapshot.route(of: number)
+        let route = core.snapshot.route(of: number)
         flows[slot] = TCPFlow(
             phase: .connecting, generation: generation, client: client,
             key: FlowKey(client: clientEndpoint, local: local, transport: .tcp), listener: number,
@@ -103,64 +78,23 @@ extension Worker {
     }
 
     mutating func countNew(_ slot: Int) {
-        counters.add(1, .newTCPFlows, listener: flows[slot].listener)
-        counters.add(1, .activeTCPFlows, listener: flows[slot].listener)
+        core.counters.add(1, .newTCPFlows, listener: flows[slot].listener)
+        core.counters.add(1, .activeTCPFlows, listener: flows[slot].listener)
     }
 
     /// Counts a connection that reached no target: its client was gone already, or there was none to be had.
     func countUnadmitted(by listener: ListenerNumber, isGone: Bool) {
-        counters.add(1, isGone ? .newTCPFlows : .rejectedFlows, listener: listener)
-        if isGone { counters.add(1, .clientResets, listener: listener) }
+        core.counters.add(1, isGone ? .newTCPFlows : .rejectedFlows, listener: listener)
+        if isGone { core.counters.add(1, .clientResets, listener: listener) }
     }
 
     /// Registers the client's socket for its life. Without memory for that in the kernel the flow ends here.
     mutating func watchClient(_ slot: Int, at now: Instant) {
-        census.change(.tcp, by: 1, worker: index)
+        core.census.change(.tcp, by: 1, worker: core.index)
         let token = Token(kind: Kind.client, generation: flows[slot].generation, index: slot)
-        guard epoll.add(flows[slot].client, for: .socket, token: token.rawValue) != nil else { return }
-        counters.add(1, .shedDescriptors)
+        guard core.epoll.add(flows[slot].client, for: .socket, token: token.rawValue) != nil else { return }
+        core.counters.add(1, .shedDescriptors)
         end(slot, .balancerReset, at: now)
-    }
-
-    func shed(_ client: Descriptor, _ reason: WorkerCounter, listener: ListenerNumber) {
-        counters.add(1, reason)
-        counters.add(1, .rejectedFlows, listener: listener)
-        client.closeWithReset()
-    }
-
-    private enum Refusal {
-        case refused
-        case queueIsEmpty
-        /// The spare descriptor is gone too.
-        case impossible
-    }
-
-    /// Out of descriptors, the queue could never be emptied and its event would spin: the spare one makes
-    /// room to take a connection and reset it.
-    private mutating func refuseOne(from listener: ServedListener) -> Refusal {
-        guard spareDescriptor.isOpen else {
-            openSpareDescriptor()
-            return .impossible
-        }
-        spareDescriptor.close()
-        spareDescriptor = .none
-        defer { openSpareDescriptor() }
-        switch listener.socket.accept() {
-        case .accepted(let client, _):
-            shed(client, .shedDescriptors, listener: listener.binding.number)
-            return .refused
-        case .skipped:
-            return .refused
-        case .wouldBlock:
-            return .queueIsEmpty
-        case .exhausted, .failed:
-            return .impossible
-        }
-    }
-
-    mutating func openSpareDescriptor() {
-        guard !spareDescriptor.isOpen else { return }
-        if let descriptor = try? Descriptor.socket(.udp, .v4) { spareDescriptor = descriptor }
     }
 
     // MARK: - Choose and connect
@@ -172,30 +106,32 @@ extension Worker {
         while true {
             let flow = flows[slot]
             guard flow.tried.count == 0 || flow.tried.count < flow.attemptCountMax,
-                let selection = snapshot.select(
+                let selection = core.snapshot.select(
                     listener: flow.listener, rule: flow.rule, key: flow.key, excluding: flow.tried)
             else {
-                if flow.tried.count == 0 { counters.add(1, .shedNoTarget) }
+                if flow.tried.count == 0 { core.counters.add(1, .shedNoTarget) }
                 return false
             }
-            let group = snapshot.groups[selection.groupIndex]
+            let group = core.snapshot.groups[selection.groupIndex]
             flows[slot].attemptCountMax = UInt8(clamping: group.connectAttemptCountMax)
             flows[slot].tried.insert(selection.target)
             flows[slot].targetNumber = selection.target
             let hasEarlyBytes = flow.up.transfer.heldByteCount > 0
             let client = group.preservesClientIP ? flow.key.client : nil
-            switch openTargetSocket(.tcp, to: selection, as: client, hasEarlyBytes: hasEarlyBytes) {
+            let socket = core.openTargetSocket(
+                .tcp, to: selection.endpoint, of: selection.target, as: client, hasEarlyBytes: hasEarlyBytes)
+            switch socket {
             case .open(let target, let sourceColumn):
                 let token = Token(kind: Kind.target, generation: flow.generation, index: slot)
-                guard epoll.add(target, for: .socket, token: token.rawValue) == nil else {
+                guard core.epoll.add(target, for: .socket, token: token.rawValue) == nil else {
                     target.close()
-                    counters.add(1, .shedDescriptors)
+                    core.counters.add(1, .shedDescriptors)
                     return false
                 }
-                if let context = tls.clientContext(of: selection.groupIndex) {
+                if let context = core.tls.clientContext(of: selection.groupIndex) {
                     guard let session = context.makeSession(on: target) else {
                         target.close()
-                        counters.add(1, .shedDescriptors)
+                        core.counters.add(1, .shedDescriptors)
                         return false
                     }
                     flows[slot].targetSession = session
@@ -205,20 +141,20 @@ extension Worker {
                 flows[slot].target = target
                 flows[slot].sourceColumn = sourceColumn
                 flowTimers.set(slot, to: now.advanced(bySeconds: group.connectTimeoutSeconds))
-                counters.add(1, .newTCPFlows, target: selection.target)
+                core.counters.add(1, .newTCPFlows, target: selection.target)
                 if group.isFailOpen {
-                    counters.add(1, .failOpenFlows, target: selection.target, listener: flow.listener)
+                    core.counters.add(1, .failOpenFlows, target: selection.target, listener: flow.listener)
                 }
-                counters.add(1, .activeTCPFlows, target: selection.target)
-                counters.addPort(1, target: selection.target, column: sourceColumn)
+                core.counters.add(1, .activeTCPFlows, target: selection.target)
+                core.counters.addPort(1, target: selection.target, column: sourceColumn)
                 return true
             case .refused:
-                counters.add(1, .connectFailures, target: selection.target, listener: flow.listener)
+                core.counters.add(1, .connectFailures, target: selection.target, listener: flow.listener)
             case .noPort:
                 // Not the target's fault; another target has ports of its own.
                 continue
             case .noDescriptor:
-                counters.add(1, .shedDescriptors)
+                core.counters.add(1, .shedDescriptors)
                 return false
             }
         }
@@ -227,7 +163,7 @@ extension Worker {
     /// The attempt failed, or its target leaves: another target, or a reset for the client.
     mutating func connectFailed(_ slot: Int, at now: Instant) {
         let target = flows[slot].targetNumber
-        counters.add(1, .connectFailures, target: target, listener: flows[slot].listener)
+        core.counters.add(1, .connectFailures, target: target, listener: flows[slot].listener)
         leaveTarget(slot)
         flows[slot].targetSession.free()
         flows[slot].target.close()
@@ -278,7 +214,7 @@ extension Worker {
         if flows[slot].phase == .connecting {
             guard readiness.isWritable else { return }
             if flows[slot].sourceColumn == TargetSocket.clientColumn {
-                counters.add(1, .preservedConnections)
+                core.counters.add(1, .preservedConnections)
             }
             if flows[slot].sendsProxyHeader, !sendProxyHeader(slot) {
                 connectFailed(slot, at: now)
@@ -304,7 +240,7 @@ extension Worker {
     mutating func establish(_ slot: Int, at now: Instant) {
         flows[slot].phase = .established
         flows[slot].lastActivityAt = now
-        let firstLook = min(Int(flows[slot].idleTimeoutSeconds), Self.keepAliveSeconds)
+        let firstLook = min(Int(flows[slot].idleTimeoutSeconds), KeepAlive.idleSeconds)
         flowTimers.set(slot, to: now.advanced(bySeconds: firstLook))
     }
 
@@ -389,7 +325,7 @@ extension Worker {
                 case .failed: ending = isUp ? .clientReset : .targetReset
                 }
             case .spliceIn:
-                guard let pipe = lane.pipe ?? pipes.borrow() else {
+                guard let pipe = lane.pipe ?? core.pipes.borrow() else {
                     lane.transfer.copyInstead()
                     continue
                 }
@@ -446,7 +382,7 @@ extension Worker {
         if isUp { flows[slot].up = lane } else { flows[slot].down = lane }
         let movedCount = Int(truncatingIfNeeded: lane.transfer.byteCount &- byteCountBefore)
         if movedCount > 0 {
-            counters.add(
+            core.counters.add(
                 movedCount, isUp ? .clientBytesTCP : .targetBytesTCP, target: flows[slot].targetNumber,
                 listener: flows[slot].listener)
             flows[slot].lastActivityAt = now
@@ -482,7 +418,7 @@ extension Worker {
         let heldCount = Int(lane.transfer.heldByteCount)
         if heldCount == 0 {
             if let pipe = lane.pipe {
-                pipes.giveBack(pipe)
+                core.pipes.giveBack(pipe)
                 lane.pipe = nil
             }
         } else if lane.transfer.method == .copy, lane.stashCellPlusOne == 0 {
@@ -523,7 +459,7 @@ extension Worker {
             return
         case .connecting where flows[slot].sourceColumn == TargetSocket.clientColumn:
             // Most likely the answer went to the client instead of here: `Workers.clientAddressWarnings` says so.
-            counters.add(1, .preservedTimeouts)
+            core.counters.add(1, .preservedTimeouts)
             connectFailed(slot, at: now)
             return
         case .connecting, .securing:
@@ -545,21 +481,12 @@ extension Worker {
         }
     }
 
-    /// After so long, and so often, a silent peer is asked whether it lives; see tcp(7).
-    static let keepAliveSeconds = 60
-    static let keepAliveIntervalSeconds = 15
-    static let keepAliveProbeCount = 4
-
     /// Turns keepalive on towards the target when a flow has lived for a minute: most have ended by then and
     /// never paid for it. The client side inherits it from the listener.
     private mutating func keepAlive(_ slot: Int) {
         guard !flows[slot].isKeptAlive else { return }
         flows[slot].isKeptAlive = true
-        let target = flows[slot].target
-        target.set(.keepAlive)
-        target.set(.keepAliveIdleSeconds, to: Int32(Self.keepAliveSeconds))
-        target.set(.keepAliveIntervalSeconds, to: Int32(Self.keepAliveIntervalSeconds))
-        target.set(.keepAliveProbeCount, to: Int32(Self.keepAliveProbeCount))
+        KeepAlive.turnOn(on: flows[slot].target)
     }
 
     // MARK: - End
@@ -573,7 +500,7 @@ extension Worker {
         if flow.phase == .greeting {
             greetingCount -= 1
         } else {
-            counters.add(-1, .activeTCPFlows, listener: flow.listener)
+            core.counters.add(-1, .activeTCPFlows, listener: flow.listener)
         }
         if flow.accessLog > 0 { logAccess(slot, at: now) }
         if flow.isSecure {
@@ -585,9 +512,8 @@ extension Worker {
         case .finished:
             flow.client.close()
             flow.target.close()
-            if flow.closesTargetFirst, flow.sourceColumn != TargetSocket.clientColumn {
-                lingeringPorts.add(
-                    target: flow.targetNumber, column: flow.sourceColumn, at: now, counters.ports)
+            if flow.closesTargetFirst {
+                core.portLingers(of: flow.targetNumber, sourceColumn: flow.sourceColumn, at: now)
             }
         case .handshakeFailed:
             flow.client.close()
@@ -608,22 +534,22 @@ extension Worker {
         release(flow.up)
         release(flow.down)
         flowTimers.cancel(slot)
-        census.change(.tcp, by: -1, worker: index)
+        core.census.change(.tcp, by: -1, worker: core.index)
         flows[slot].phase = .free
         flows[slot].isQueued = false
         flowSlots.free(slot)
     }
 
     private func count(_ counter: FlowCounter, of flow: TCPFlow) {
-        counters.add(1, counter, listener: flow.listener)
-        if flow.hasTarget { counters.add(1, counter, target: flow.targetNumber) }
+        core.counters.add(1, counter, listener: flow.listener)
+        if flow.hasTarget { core.counters.add(1, counter, target: flow.targetNumber) }
     }
 
     /// The flow no longer counts for its target.
     private func leaveTarget(_ slot: Int) {
         let flow = flows[slot]
-        counters.add(-1, .activeTCPFlows, target: flow.targetNumber)
-        counters.addPort(-1, target: flow.targetNumber, column: flow.sourceColumn)
+        core.counters.add(-1, .activeTCPFlows, target: flow.targetNumber)
+        core.counters.addPort(-1, target: flow.targetNumber, column: flow.sourceColumn)
     }
 
     private mutating func release(_ lane: Lane) {
@@ -632,9 +558,9 @@ extension Worker {
         guard let pipe = lane.pipe else { return }
         if lane.transfer.heldByteCount > 0 {
             // It still holds bytes of this flow, which no other may see.
-            pipes.discard(pipe)
+            core.pipes.discard(pipe)
         } else {
-            pipes.giveBack(pipe)
+            core.pipes.giveBack(pipe)
         }
     }
 }

@@ -6,39 +6,8 @@
 
 import Balancing
 import LinuxIO
+import Serving
 import TLSTermination
-
-/// The contexts that go with a snapshot. New ones never touch live sessions.
-package struct TLSRouting: Sendable {
-    /// Indexed by `ListenerNumber`; nil, or beyond the end, where clients speak plainly.
-    private let servers: [ServerContext?]
-    /// Indexed like the snapshot's groups; nil, or beyond the end, where targets are spoken to plainly.
-    private let clients: [ClientContext?]
-    /// Indexed by `ListenerNumber`; zero, or beyond the end, where connections are not logged.
-    private let accessLogs: [UInt32]
-
-    package init(
-        servers: [ServerContext?] = [], clients: [ClientContext?] = [], accessLogs: [UInt32] = []
-    ) {
-        self.servers = servers
-        self.clients = clients
-        self.accessLogs = accessLogs
-    }
-
-    func accessLog(of listener: ListenerNumber) -> UInt32 {
-        let number = Int(listener.rawValue)
-        return number < accessLogs.count ? accessLogs[number] : 0
-    }
-
-    func serverContext(of listener: ListenerNumber) -> ServerContext? {
-        let number = Int(listener.rawValue)
-        return number < servers.count ? servers[number] : nil
-    }
-
-    func clientContext(of groupIndex: Int) -> ClientContext? {
-        groupIndex < clients.count ? clients[groupIndex] : nil
-    }
-}
 
 extension Worker {
     // MARK: - The target's handshake
@@ -49,7 +18,7 @@ extension Worker {
         case .wantRead, .wantWrite:
             return
         case .failed:
-            counters.add(
+            core.counters.add(
                 1, .targetHandshakeFailures, target: flows[slot].targetNumber, listener: flows[slot].listener)
             connectFailed(slot, at: now)
         case .done:

@@ -7,13 +7,14 @@
 
 import Balancing
 import LinuxIO
+import Serving
 
 extension Worker {
     // MARK: - From clients
 
     /// Receives waiting datagrams, some batches at most; the level-triggered event reports the rest again.
     mutating func receivePending(from position: Int, _ readiness: Readiness, at now: Instant) {
-        let listener = listeners[position]
+        let listener = core.listeners[position]
         // Unconnected sockets report no ICMP errors; whatever is pending must go, or the event spins.
         if readiness.hasError { _ = listener.socket.takeError() }
         for _ in 0..<Limits.datagramBatchesPerTurnMax {
@@ -43,10 +44,10 @@ extension Worker {
     }
 
     private mutating func forward(_ range: Range<Int>, of key: FlowKey, from position: Int, at now: Instant) {
-        let hash = SipHash.hash(key, seed: snapshot.seed)
+        let hash = SipHash.hash(key, seed: core.snapshot.seed)
         guard let slot = findDatagramFlow(key, hash) ?? admitDatagramFlow(key, hash, position, at: now) else {
-            counters.add(
-                datagramCount(range), .droppedDatagrams, listener: listeners[position].binding.number)
+            core.counters.add(
+                datagramCount(range), .droppedDatagrams, listener: core.listeners[position].binding.number)
             return
         }
         datagramFlows[slot].lastActivityAt = now
@@ -60,10 +61,11 @@ extension Worker {
             : sendRuns(of: range, on: datagramFlows[slot].socket, to: nil, from: nil)
         datagramFlows[slot].clientByteCount &+= UInt64(sent.byteCount)
         let flow = datagramFlows[slot]
-        counters.add(sent.byteCount, .clientBytesUDP, target: flow.target, listener: flow.listener)
-        counters.add(sent.datagramCount, .clientDatagrams, target: flow.target, listener: flow.listener)
+        core.counters.add(sent.byteCount, .clientBytesUDP, target: flow.target, listener: flow.listener)
+        core.counters.add(sent.datagramCount, .clientDatagrams, target: flow.target, listener: flow.listener)
         if sent.droppedCount > 0 {
-            counters.add(sent.droppedCount, .droppedDatagrams, target: flow.target, listener: flow.listener)
+            core.counters.add(
+                sent.droppedCount, .droppedDatagrams, target: flow.target, listener: flow.listener)
         }
         if sent.isRefused { targetRefused(slot, at: now) }
     }
@@ -76,11 +78,11 @@ extension Worker {
     private mutating func admitDatagramFlow(
         _ key: FlowKey, _ hash: UInt64, _ position: Int, at now: Instant
     ) -> Int? {
-        let number = listeners[position].binding.number
-        guard !isDraining else { return nil }
-        if census.count(.udp) >= settings.udpFlowCountMax, !recycleOldest() {
-            counters.add(1, .shedFlowTableFull)
-            counters.add(1, .rejectedFlows, listener: number)
+        let number = core.listeners[position].binding.number
+        guard !core.isDraining else { return nil }
+        if core.census.count(.udp) >= core.settings.udpFlowCountMax, !recycleOldest() {
+            core.counters.add(1, .shedFlowTableFull)
+            core.counters.add(1, .rejectedFlows, listener: number)
             return nil
         }
         guard let slot = datagramSlots.allocate() else { return nil }
@@ -91,15 +93,15 @@ extension Worker {
         guard openTowardsNextTarget(slot), datagramTable.insert(hash: hash, slot: slot) else {
             if datagramFlows[slot].socket.isOpen { leaveDatagramTarget(slot) }
             datagramSlots.free(slot)
-            counters.add(1, .rejectedFlows, listener: number)
+            core.counters.add(1, .rejectedFlows, listener: number)
             return nil
         }
         datagramFlows[slot].isLive = true
         unassured.append(slot, in: &datagramFlows)
-        counters.add(1, .newUDPFlows, listener: number)
-        counters.add(1, .activeUDPFlows, listener: number)
-        census.change(.udp, by: 1, worker: index)
-        datagramTimers.set(slot, to: now.advanced(bySeconds: settings.udpIdleTimeoutSeconds))
+        core.counters.add(1, .newUDPFlows, listener: number)
+        core.counters.add(1, .activeUDPFlows, listener: number)
+        core.census.change(.udp, by: 1, worker: core.index)
+        datagramTimers.set(slot, to: now.advanced(bySeconds: core.settings.udpIdleTimeoutSeconds))
         return slot
     }
 
@@ -108,7 +110,7 @@ extension Worker {
         guard unassured.oldestPlusOne > 0 else { return false }
         let oldest = Int(unassured.oldestPlusOne - 1)
         guard oldest != slot else { return false }
-        counters.add(1, .recycledFlows)
+        core.counters.add(1, .recycledFlows)
         endDatagramFlow(oldest)
         return true
     }
@@ -120,37 +122,39 @@ extension Worker {
         while true {
             let flow = datagramFlows[slot]
             guard flow.tried.count == 0 || flow.tried.count < flow.attemptCountMax,
-                let selection = snapshot.select(listener: flow.listener, key: flow.key, excluding: flow.tried)
+                let selection = core.snapshot.select(
+                    listener: flow.listener, key: flow.key, excluding: flow.tried)
             else {
-                if flow.tried.count == 0 { counters.add(1, .shedNoTarget) }
+                if flow.tried.count == 0 { core.counters.add(1, .shedNoTarget) }
                 return false
             }
             datagramFlows[slot].attemptCountMax = UInt8(
-                clamping: snapshot.groups[selection.groupIndex].connectAttemptCountMax)
+                clamping: core.snapshot.groups[selection.groupIndex].connectAttemptCountMax)
             datagramFlows[slot].tried.insert(selection.target)
             switch openDatagramSocket(for: slot, to: selection) {
             case .open(let socket, _):
                 let token = Token(kind: Kind.datagramFlow, generation: flow.generation, index: slot)
-                guard epoll.add(socket, for: .readable, token: token.rawValue) == nil else {
+                guard core.epoll.add(socket, for: .readable, token: token.rawValue) == nil else {
                     socket.close()
-                    counters.add(1, .shedDescriptors)
+                    core.counters.add(1, .shedDescriptors)
                     return false
                 }
                 datagramFlows[slot].socket = socket
                 datagramFlows[slot].target = selection.target
-                datagramFlows[slot].owesProxyHeader = snapshot.groups[selection.groupIndex].sendsProxyProtocol
-                counters.add(1, .newUDPFlows, target: selection.target)
-                if snapshot.groups[selection.groupIndex].isFailOpen {
-                    counters.add(1, .failOpenFlows, target: selection.target, listener: flow.listener)
+                datagramFlows[slot].owesProxyHeader =
+                    core.snapshot.groups[selection.groupIndex].sendsProxyProtocol
+                core.counters.add(1, .newUDPFlows, target: selection.target)
+                if core.snapshot.groups[selection.groupIndex].isFailOpen {
+                    core.counters.add(1, .failOpenFlows, target: selection.target, listener: flow.listener)
                 }
-                counters.add(1, .activeUDPFlows, target: selection.target)
+                core.counters.add(1, .activeUDPFlows, target: selection.target)
                 return true
             case .refused:
-                counters.add(1, .connectFailures, target: selection.target, listener: flow.listener)
+                core.counters.add(1, .connectFailures, target: selection.target, listener: flow.listener)
             case .noPort:
                 continue
             case .noDescriptor:
-                counters.add(1, .shedDescriptors)
+                core.counters.add(1, .shedDescriptors)
                 return false
             }
         }
@@ -158,21 +162,21 @@ extension Worker {
 
     /// A socket, for which another flow, unassured, gives way when descriptors are out.
     private mutating func openDatagramSocket(for slot: Int, to selection: Selection) -> TargetSocket {
-        let preserves = snapshot.groups[selection.groupIndex].preservesClientIP
+        let preserves = core.snapshot.groups[selection.groupIndex].preservesClientIP
         let client = preserves ? datagramFlows[slot].key.client : nil
-        let socket = openTargetSocket(.udp, to: selection, as: client)
+        let socket = core.openTargetSocket(.udp, to: selection.endpoint, of: selection.target, as: client)
         guard case .noDescriptor = socket, recycleOldest(sparing: slot) else { return socket }
-        return openTargetSocket(.udp, to: selection, as: client)
+        return core.openTargetSocket(.udp, to: selection.endpoint, of: selection.target, as: client)
     }
 
     /// The target answered with ICMP port unreachable: a sign of ill health, and another target for the flow.
     private mutating func targetRefused(_ slot: Int, at now: Instant) {
         let target = datagramFlows[slot].target
-        counters.add(1, .connectFailures, target: target, listener: datagramFlows[slot].listener)
+        core.counters.add(1, .connectFailures, target: target, listener: datagramFlows[slot].listener)
         let reportedAt = refusalReportedAt[target.rawValue]
         if reportedAt.map({ $0.advanced(bySeconds: 1) <= now }) ?? true {
             refusalReportedAt[target.rawValue] = now
-            onTrafficRefused(target)
+            core.onTrafficRefused(target)
         }
         leaveDatagramTarget(slot)
         datagramFlows[slot].isAnswered = false
@@ -190,7 +194,7 @@ extension Worker {
         let flow = datagramFlows[slot]
         switch batch.receive(from: flow.socket, countMax: Limits.datagramsPerBatch) {
         case .moved(let count):
-            let listener = listeners[flow.listenerPosition]
+            let listener = core.listeners[flow.listenerPosition]
             let sent = sendRuns(
                 of: 0..<count, on: listener.socket, to: flow.key.client,
                 from: listener.isWildcard ? flow.key.local : nil)
@@ -198,10 +202,11 @@ extension Worker {
             datagramFlows[slot].lastActivityAt = now
             datagramFlows[slot].targetByteCount &+= UInt64(sent.byteCount)
             if count > 1, !flow.isCoalescing { coalesce(slot) }
-            counters.add(sent.byteCount, .targetBytesUDP, target: flow.target, listener: flow.listener)
-            counters.add(sent.datagramCount, .targetDatagrams, target: flow.target, listener: flow.listener)
+            core.counters.add(sent.byteCount, .targetBytesUDP, target: flow.target, listener: flow.listener)
+            core.counters.add(
+                sent.datagramCount, .targetDatagrams, target: flow.target, listener: flow.listener)
             if sent.droppedCount > 0 {
-                counters.add(
+                core.counters.add(
                     sent.droppedCount, .droppedDatagrams, target: flow.target, listener: flow.listener)
             }
         case .failed(let errno) where !errno.isExhaustion && errno != .messageTooLong:
@@ -324,7 +329,8 @@ extension Worker {
 
     mutating func datagramTimerFired(_ slot: Int, at now: Instant) {
         guard datagramFlows[slot].isLive else { return }
-        let deadline = datagramFlows[slot].lastActivityAt.advanced(bySeconds: settings.udpIdleTimeoutSeconds)
+        let deadline = datagramFlows[slot].lastActivityAt.advanced(
+            bySeconds: core.settings.udpIdleTimeoutSeconds)
         if deadline <= now {
             endDatagramFlow(slot)
         } else {
@@ -339,8 +345,8 @@ extension Worker {
         if !flow.isAssured { unassured.remove(slot, in: &datagramFlows) }
         datagramTable.remove(hash: flow.hash, slot: slot)
         datagramTimers.cancel(slot)
-        counters.add(-1, .activeUDPFlows, listener: flow.listener)
-        census.change(.udp, by: -1, worker: index)
+        core.counters.add(-1, .activeUDPFlows, listener: flow.listener)
+        core.census.change(.udp, by: -1, worker: core.index)
         datagramFlows[slot].isLive = false
         datagramSlots.free(slot)
     }
@@ -348,6 +354,6 @@ extension Worker {
     private mutating func leaveDatagramTarget(_ slot: Int) {
         datagramFlows[slot].socket.close()
         datagramFlows[slot].socket = .none
-        counters.add(-1, .activeUDPFlows, target: datagramFlows[slot].target)
+        core.counters.add(-1, .activeUDPFlows, target: datagramFlows[slot].target)
     }
 }

@@ -194,6 +194,22 @@ extension TLSSession {
         region.withMutableBytes(at: offset, byteCount: byteCountMax) { bytes in read(into: &bytes) }
     }
 
+    /// `read(into:)` into `bytes` from `offset` on, at most `byteCountMax` bytes.
+    package mutating func read(into bytes: inout [UInt8], at offset: Int, byteCountMax: Int) -> TLSTransfer {
+        precondition(offset >= 0 && byteCountMax >= 0 && byteCountMax <= bytes.count - offset)
+        return unsafe bytes.withUnsafeMutableBytes { buffer in
+            var span = unsafe UnsafeMutableRawBufferPointer(
+                rebasing: buffer[offset..<offset + byteCountMax]
+            ).mutableBytes
+            return read(into: &span)
+        }
+    }
+
+    /// `write(from:)` of bytes.
+    package mutating func write(from bytes: Span<UInt8>) -> TLSTransfer {
+        unsafe write(from: bytes.bytes)
+    }
+
     /// `write(from:)` of `byteCount` bytes of `region` from `offset` on.
     package mutating func write(
         from region: borrowing ByteRegion, at offset: Int, byteCount: Int

@@ -45,7 +45,7 @@ import Testing
             "create | target group \"dns\" | protocol: UDP | port: 53",
             "modify | load balancer \"edge\" | addresses: 192.0.2.1 → 192.0.2.1, 2001:db8::1",
             "modify | listener edge:80 | tcp.idle_timeout.seconds: 350 → 60",
-            "create | listener edge:53 | protocol: UDP | forward: dns",
+            "create | listener edge:53 | protocol: UDP | default_action: forward to dns",
         ]
         let dry = try await fixture.apply(changed, dryRun: true)
         #expect(Self.lines(dry) == expected)

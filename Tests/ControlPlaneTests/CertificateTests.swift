@@ -178,7 +178,8 @@ import Testing
         #expect(names == ["canary", "web"])
         #expect(fixture.probes.endpoints == ["10.0.0.1:443", "10.0.0.2:443"])
         let listener = try await fixture.registry.listener("edge:443")
-        #expect(listener.rules?.map(\.tlsServerNames) == [["c.example.com"], nil])
+        #expect(
+            listener.rules?.map { $0.conditions.first?.tlsServerName?.values } == [["c.example.com"], nil])
         let groups = await fixture.registry.targetGroups()
         #expect(groups.map(\.loadBalancers) == [["edge"], ["edge"]])
         let steps = try await fixture.registry.explain(listener: "edge:443", client: "198.51.100.7:1").steps

@@ -160,8 +160,8 @@ extension ConfigurationErrorRow {
             """,
             """
             weir.yaml:10: load_balancers[0] "edge": listeners[0]: protocol is HTTP, which belongs to \
-            application load balancers and is not available yet in this version. Use TCP, which carries it \
-            unchanged.
+            application load balancers; this one is network. Use TCP, UDP, TCP_UDP or TLS, or set type: \
+            application.
             """),
         ConfigurationErrorRow(
             "redirect",
@@ -401,19 +401,9 @@ extension ConfigurationErrorRow {
             """,
             """
             weir.yaml:2: load_balancers[0]: name is missing. Give each entry a name of its own.
-            weir.yaml:2: load_balancers[0]: type is missing. Give type: network.
+            weir.yaml:2: load_balancers[0]: type is missing. Give type: network or type: application.
             weir.yaml:2: load_balancers[0]: addresses is missing. Give the static addresses to listen on, \
             or 0.0.0.0 and "::" for every address of this machine.
-            """),
-        ConfigurationErrorRow(
-            "application",
-            """
-            load_balancers:
-              - { name: a, type: application, addresses: [10.0.0.1] }
-            """,
-            """
-            weir.yaml:2: load_balancers[0] "a": type is application, which is not available yet in this \
-            version. Use type: network with a TCP listener, which carries HTTP unchanged.
             """),
         ConfigurationErrorRow(
             "type",
@@ -422,7 +412,7 @@ extension ConfigurationErrorRow {
               - { name: a, type: gateway, addresses: [10.0.0.1] }
             """,
             """
-            weir.yaml:2: load_balancers[0] "a": type is "gateway"; it must be network.
+            weir.yaml:2: load_balancers[0] "a": type is "gateway"; it must be network or application.
             """),
         ConfigurationErrorRow(
             "addresses",

@@ -110,8 +110,8 @@ extension ConfigurationErrorRow {
                 + "UDP; a TLS listener forwards to TCP and TLS groups."),
         ConfigurationErrorRow(
             "tls of a TCP group", group("tls: { server_name: a }", protocol: "TCP"),
-            "weir.yaml:2: target_groups[0] \"web\": tls belongs to TLS target groups, but this one is TCP. Set "
-                + "protocol: TLS, or leave it out."),
+            "weir.yaml:2: target_groups[0] \"web\": tls belongs to TLS and HTTPS target groups, but this one is "
+                + "TCP. Set protocol: TLS or HTTPS, or leave it out."),
         ConfigurationErrorRow(
             "verify without CAs", group("tls: { verify: true }"),
             "weir.yaml:2: target_groups[0] \"web\": tls.verify is true, but nothing says whom to trust. Give "
@@ -244,7 +244,7 @@ extension ConfigurationErrorRow {
         ConfigurationErrorRow(
             "unknown group of a rule",
             rule("priority: 1, \(condition), actions: [ { type: forward, target_group: wbe } ]"),
-            "weir.yaml:9: load_balancers[0] \"edge\": listener port 443 forwards to target group \"wbe\", which "
+            "weir.yaml:9: load_balancers[0] \"edge\": listener port 443, rule 1 forwards to target group \"wbe\", which "
                 + "the file does not have; did you mean \"web\"?"),
         ConfigurationErrorRow(
             "rules of a TLS listener", listener("\(good), rules: []"),

@@ -12,7 +12,7 @@ extension ConfigurationErrorRow {
             """,
             """
             weir.yaml:2: target_groups[0]: name is missing. Give each entry a name of its own.
-            weir.yaml:2: target_groups[0]: protocol is missing. Give TCP, UDP, TCP_UDP or TLS.
+            weir.yaml:2: target_groups[0]: protocol is missing. Give TCP, UDP, TCP_UDP, TLS, HTTP or HTTPS.
             weir.yaml:2: target_groups[0]: port is missing. Give the port of targets that name none.
             """),
         ConfigurationErrorRow(
@@ -23,7 +23,7 @@ extension ConfigurationErrorRow {
             """,
             """
             weir.yaml:2: target_groups[0]: this entry is the single value "web"; it must be a mapping with \
-            the keys name, protocol, port, health_check, attributes, targets, connect_timeout, \
+            the keys name, protocol, protocol_version, port, health_check, attributes, targets, connect_timeout, \
             connect_attempts, tls.
             """),
         ConfigurationErrorRow(
@@ -53,18 +53,8 @@ extension ConfigurationErrorRow {
               - { name: web, protocol: tcp, port: 80 }
             """,
             """
-            weir.yaml:2: target_groups[0] "web": protocol is "tcp"; it must be TCP, UDP, TCP_UDP or TLS (in \
-            capitals).
-            """),
-        ConfigurationErrorRow(
-            "protocol HTTP",
-            """
-            target_groups:
-              - { name: web, protocol: HTTP, port: 80 }
-            """,
-            """
-            weir.yaml:2: target_groups[0] "web": protocol is HTTP, which is not available yet in this \
-            version. Use TCP, which carries it unchanged.
+            weir.yaml:2: target_groups[0] "web": protocol is "tcp"; it must be TCP, UDP, TCP_UDP, TLS, HTTP \
+            or HTTPS (in capitals).
             """),
         ConfigurationErrorRow(
             "port",

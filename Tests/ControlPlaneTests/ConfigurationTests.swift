@@ -10,7 +10,7 @@ import Testing
     static let root = URL(fileURLWithPath: #filePath)
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
-    @Test(arguments: ["weir.yaml", "demo.yaml"])
+    @Test(arguments: ["weir.yaml", "demo.yaml", "application.yaml"])
     func `the shipped examples are valid`(file: String) throws {
         let text = try String(contentsOf: Self.root.appendingPathComponent("config/\(file)"), encoding: .utf8)
         let configuration = try Configuration.parse(text, fileName: file)
@@ -51,8 +51,8 @@ import Testing
         #expect(dns.group.attributes.terminatesConnectionsOnDeregistration)
         let edge = try #require(configuration.loadBalancers.first)
         #expect(edge.isFreebind)
-        #expect(edge.listeners[0].defaultAction.targetGroups.map(\.weight) == [90, 10])
-        #expect(edge.listeners[0].defaultAction.isStickyByGroup)
+        #expect(edge.listeners[0].defaultAction.forward?.targetGroups.map(\.weight) == [90, 10])
+        #expect(edge.listeners[0].defaultAction.forward?.isStickyByGroup == true)
         try Self.expectDocumentedTLS(configuration, edge)
         #expect(configuration.settings.runAs == "weir")
         #expect(configuration.namedSettings.contains("admin.listen"))
@@ -186,8 +186,8 @@ import Testing
         #expect(
             lines == [
                 "weir.yaml:1: target_groups[0]: this entry is a list; it must be a mapping with the keys name, "
-                    + "protocol, port, health_check, attributes, targets, connect_timeout, connect_attempts, "
-                    + "tls."
+                    + "protocol, protocol_version, port, health_check, attributes, targets, connect_timeout, "
+                    + "connect_attempts, tls."
             ])
     }
 

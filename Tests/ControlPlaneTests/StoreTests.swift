@@ -54,8 +54,9 @@ import Testing
             listeners: [
                 Listener(
                     port: 1, protocol: .udp,
-                    defaultAction: ForwardAction(
-                        targetGroups: [.init(targetGroup: "game", weight: 3)], isStickyByGroup: true),
+                    defaultAction: .forward(
+                        ForwardAction(
+                            targetGroups: [.init(targetGroup: "game", weight: 3)], isStickyByGroup: true)),
                     attributes: listenerAttributes)
             ])
         return StoredState(groups: [StoredGroup(group: group, targets: targets)], loadBalancers: [balancer])
@@ -104,14 +105,15 @@ import Testing
                     caCertificates: "/d", revocationLists: "/e", ignoresExpiry: true, advertisesNames: true)))
         let action = ForwardAction(
             targetGroups: [.init(targetGroup: "game", weight: 2)], isStickyByGroup: true)
+        let standard = RuleAction.forward(action)
         let names = try ["a.example.com", "*.example.com"].map { try #require(ServerNamePattern($0)) }
         let trusted = try ["10.0.0.0/8", "2001:db8::/32"].map { try #require(IPPrefix($0)) }
         state.loadBalancers[0].listeners = [
             Listener(
-                port: 443, protocol: .tls, defaultAction: action, tls: tls,
+                port: 443, protocol: .tls, defaultAction: standard, tls: tls,
                 proxyProtocol: ProxyProtocolSettings(accepts: .v1, trusted: trusted)),
             Listener(
-                port: 444, protocol: .tcp, defaultAction: action,
+                port: 444, protocol: .tcp, defaultAction: standard,
                 proxyProtocol: ProxyProtocolSettings(accepts: [.v1, .v2], trusted: trusted),
                 rules: [
                     PassthroughRule(priority: 1, conditions: [.serverName(names)], action: action),
@@ -119,7 +121,7 @@ import Testing
                         priority: 2, conditions: [.serverName(names), .alpn(["h2"])], action: action),
                 ]),
             Listener(
-                port: 445, protocol: .tls, defaultAction: action,
+                port: 445, protocol: .tls, defaultAction: standard,
                 tls: TLSListenerSettings(
                     certificates: tls.certificates, mutualAuthentication: .passthrough)),
         ]

@@ -3,6 +3,7 @@
 import Balancing
 import Foundation
 import LinuxIO
+import Serving
 import Testing
 
 @testable import NetworkMode

@@ -7,6 +7,7 @@ import Balancing
 import CLinux
 import Glibc
 import LinuxIO
+import Serving
 import Testing
 
 @testable import NetworkMode

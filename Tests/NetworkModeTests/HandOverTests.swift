@@ -3,6 +3,7 @@
 import Balancing
 import Glibc
 import LinuxIO
+import Serving
 import Synchronization
 import Testing
 
@@ -64,6 +65,11 @@ private func duplicate(_ descriptor: Descriptor) -> Descriptor {
     Descriptor(rawValue: fcntl(descriptor.rawValue, F_DUPFD_CLOEXEC, 0))
 }
 
+private func inode(of descriptor: Descriptor) -> ino_t? {
+    var status = stat()
+    return fstat(descriptor.rawValue, &status) == 0 ? status.st_ino : nil
+}
+
 private func offer(_ balancer: TestBalancer) -> Passed {
     let collector = HandOverCollector()
     wait { balancer.workers.listShares(into: collector, onComplete: $0) }
@@ -101,9 +107,10 @@ private func handOver(_ balancer: TestBalancer, _ passed: inout Passed) -> HandO
     ) throws -> TestBalancer {
         let new = try TestBalancer(workerCount: workerCount, isHolding: true)
         new.bindings = old.bindings
-        new.workers.inherit(passed.sockets)
+        let inherited = InheritedSockets(passed.sockets)
+        new.workers.inherit(inherited)
         try new.route(to: targets)
-        #expect(new.workers.closeUnclaimed() == [])
+        #expect(inherited.closeUnclaimed() == [])
         return new
     }
 
@@ -224,13 +231,56 @@ private func handOver(_ balancer: TestBalancer, _ passed: inout Passed) -> HandO
         let balancer = try TestBalancer()
         let spare = TestSocket.bound(loopback(), .tcp)
         let passed = duplicate(Descriptor(rawValue: spare.fd))
-        balancer.workers.inherit([
+        let identity = inode(of: passed)
+        #expect(identity != nil)
+        let inherited = InheritedSockets([
             InheritedSocket(endpoint: spare.local, transport: .tcp, socket: passed, sharesPort: false)
         ])
+        balancer.workers.inherit(inherited)
         _ = try balancer.listen()
         try balancer.route(to: [])
-        #expect(balancer.workers.closeUnclaimed() == ["TCP \(spare.local)"])
-        #expect(fcntl(passed.rawValue, F_GETFD) < 0)
+        #expect(inherited.closeUnclaimed() == ["TCP \(spare.local)"])
+        // Closed, or by now the number of another test's descriptor.
+        #expect(inode(of: passed) != identity)
+    }
+
+    @Test func `inherited sockets go to the workers of the mode whose listener wants them`() throws {
+        let server = try TestServer.echo()
+        let modes = try [TestBalancer(), TestBalancer()]
+        let sockets = (0..<2).map { _ in TestSocket.bound(loopback(), .tcp) }
+        let inherited = InheritedSockets(
+            sockets.map {
+                InheritedSocket(
+                    endpoint: $0.local, transport: .tcp, socket: duplicate(Descriptor(rawValue: $0.fd)),
+                    sharesPort: false)
+            })
+        for (mode, socket) in zip(modes, sockets) {
+            mode.workers.inherit(inherited)
+            mode.bindings = [
+                ListenerBinding(
+                    number: ListenerNumber(0), endpoint: socket.local, transport: .tcp, isFreebind: false)
+            ]
+            try mode.route(to: [server.endpoint])
+        }
+        #expect(inherited.closeUnclaimed() == [])
+        for (mode, socket) in zip(modes, sockets) {
+            let client = try #require(TestSocket.connect(socket.local))
+            client.send([1])
+            #expect(client.receive() == [1])
+            #expect(mode.total(.newTCPFlows) == 1)
+        }
+    }
+
+    @Test func `an address of another mode's workers can be taken over, and a stranger's cannot`() throws {
+        let (served, taking) = (try TestBalancer(), try TestBalancer())
+        let endpoint = try served.listen()
+        try served.route(to: [])
+        let binding = ListenerBinding(
+            number: ListenerNumber(0), endpoint: endpoint, transport: .tcp, isFreebind: false,
+            mode: .application)
+        #expect(throws: ListenerOpenErrors.self) { try taking.workers.prepare([binding]) }
+        let ticket = try taking.workers.prepare([binding], besides: [served.workers])
+        taking.workers.abandon(ticket: ticket)
     }
 
     @Test func `records that are cut off or have no address are refused`() {

@@ -4,7 +4,7 @@ import Balancing
 import LinuxIO
 import Testing
 
-@testable import NetworkMode
+@testable import Serving
 
 @Suite struct `Lingering ports` {
     private let start = Instant(nanoseconds: 1_000_000_000_000)

@@ -6,6 +6,7 @@ import Synchronization
 import Testing
 
 @testable import NetworkMode
+@testable import Serving
 
 @Suite struct `Port steering` {
     private func bounds(_ range: Int32) -> ClosedRange<Int> {

@@ -4,6 +4,7 @@ import Balancing
 import CLinux
 import Glibc
 import LinuxIO
+import Serving
 import Synchronization
 import Testing
 
@@ -184,10 +185,10 @@ final class TestBalancer {
         onThreadStart: @escaping @Sendable () -> Void = {}
     ) throws {
         let sink = RefusalSink()
-        workers = try Workers(
+        workers = try NetworkWorkers(
             processors: [Int?](repeating: nil, count: workerCount), settings: settings, isHolding: isHolding,
             onThreadStart: onThreadStart
-        ) { number in sink.numbers.withLock { $0.append(number) } }
+        ) { number in sink.numbers.withLock { $0.append(number) } }.workers
         self.sink = sink
     }
 

@@ -3,6 +3,7 @@
 import Balancing
 import Glibc
 import LinuxIO
+import Serving
 import Synchronization
 import Testing
 

@@ -10,28 +10,43 @@ extension ConfigurationReader {
         "matcher", "udp", "lame_duck", "tls",
     ]
 
-    /// - Parameter groupTLS: What HTTPS and TLS checks use when they have no `tls` of their own.
-    mutating func readHealthCheck(of group: Scope, groupTLS: TLSTargetSettings?) -> HealthCheck {
-        guard let scope = child("health_check", of: group, keys: Self.healthCheckKeys) else {
-            return HealthCheck()
+    /// - Parameter group: As far as it was read. HTTPS and TLS checks without `tls` of their own use the group's.
+    mutating func readHealthCheck(of owner: Scope, group: TargetGroup) -> HealthCheck {
+        var check = HealthCheck(forGroupOf: group.protocol, version: group.protocolVersion)
+        guard let scope = child("health_check", of: owner, keys: Self.healthCheckKeys) else { return check }
+        if let known = readProbeProtocol(scope, group: group) {
+            check.protocol = known
+            if group.protocol.isNetwork {
+                check.timeoutSeconds = HealthCheck.defaultTimeoutSeconds(for: known)
+            }
         }
-        var check = HealthCheck(protocol: readProbeProtocol(scope) ?? .tcp)
         if let isEnabled = boolean("enabled", of: scope) { check.isEnabled = isEnabled }
         readCheckPort(scope, into: &check)
         readSchedule(scope, into: &check)
-        readHTTP(scope, into: &check)
+        readHTTP(scope, group: group, into: &check)
         readDatagram(scope, into: &check)
         check.tls = readTargetTLS(
             of: scope, belongsHere: check.protocol.usesTLS,
             place: "belongs to HTTPS and TLS health checks, but this one is \(check.protocol.rawValue). "
                 + "Set health_check.protocol: HTTPS or TLS, or leave it out.")
-        if check.protocol.usesTLS, scope.fields["tls"] == nil, let groupTLS { check.tls = groupTLS }
+        if check.protocol.usesTLS, scope.fields["tls"] == nil, let tls = group.tls { check.tls = tls }
         return check
     }
 
-    private mutating func readProbeProtocol(_ scope: Scope) -> HealthCheck.ProbeProtocol? {
+    private mutating func readProbeProtocol(
+        _ scope: Scope, group: TargetGroup
+    ) -> HealthCheck.ProbeProtocol? {
         guard let text = text("protocol", of: scope) else { return nil }
-        if let known = HealthCheck.ProbeProtocol(rawValue: text) { return known }
+        let known = HealthCheck.ProbeProtocol(rawValue: text)
+        if !group.protocol.isNetwork {
+            if let known, known.isHTTP { return known }
+            note(
+                "protocol", of: scope,
+                "is \"\(Self.shortened(text))\"; an \(group.protocol.rawValue) target group is checked by HTTP or "
+                    + "HTTPS (in capitals).")
+            return nil
+        }
+        if let known { return known }
         note(
             "protocol", of: scope,
             "is \"\(Self.shortened(text))\"; it must be TCP, HTTP, HTTPS, TLS or UDP (in capitals).")
@@ -81,7 +96,7 @@ extension ConfigurationReader {
 
     // MARK: HTTP
 
-    private mutating func readHTTP(_ scope: Scope, into check: inout HealthCheck) {
+    private mutating func readHTTP(_ scope: Scope, group: TargetGroup, into check: inout HealthCheck) {
         for key in ["path", "matcher", "lame_duck"] where scope.fields[key] != nil && !check.protocol.isHTTP {
             note(
                 key, of: scope,
@@ -102,13 +117,16 @@ extension ConfigurationReader {
             }
         }
         if let text = text("matcher", of: scope) {
-            if let matcher = StatusMatcher(text) {
+            let codes = group.statusCodes
+            if let matcher = StatusMatcher(text, in: codes) {
                 check.matcher = matcher
             } else {
+                let isGRPC = codes == StatusMatcher.grpcCodes
                 note(
                     "matcher", of: scope,
-                    "is \"\(Self.shortened(text))\"; it must list codes and ranges from 200 to 599, "
-                        + "such as \"200-299,301\".")
+                    "is \"\(Self.shortened(text))\"; it must list \(isGRPC ? "gRPC codes" : "codes") and ranges from "
+                        + "\(codes.lowerBound) to \(codes.upperBound), such as "
+                        + "\"\(isGRPC ? "0,12" : "200-299,301")\".")
             }
         }
         check.lameDuck = readLameDuck(scope)

@@ -1,13 +1,15 @@
 // Listeners of a load balancer and their actions.
 
 import Balancing
+import HTTPCore
 import Yams
 
 extension ConfigurationReader {
-    private static let listenerKeys =
+    static let listenerKeys =
         ["port", "protocol", "default_action", "attributes"] + tlsListenerKeys + ["proxy_protocol", "rules"]
 
-    mutating func readListeners(of scope: Scope) -> [Listener] {
+    /// - Parameter kind: Nil when the load balancer's type was refused; its listeners then say what it is.
+    mutating func readListeners(of scope: Scope, kind: LoadBalancer.Kind?) -> [Listener] {
         let nodes =
             list(
                 "listeners", of: scope, countMax: Limits.listenerCountMax, nextStep: "Remove some.") ?? []
@@ -21,17 +23,8 @@ extension ConfigurationReader {
                     of: node, subject: subject, prefix: "", path: path, keys: Self.listenerKeys,
                     unavailable: Self.unavailableListenerKeys)
             else { continue }
-            if fields.fields["port"] == nil {
-                note("port", of: fields, "is missing. Give the port where clients arrive.")
-            }
-            let port = port("port", of: fields)
-            let trafficProtocol = readListenerProtocol(fields)
-            let action = readAction(of: fields)
-            var attributes = ListenerAttributes()
-            readAttributes(of: fields, into: &attributes)
-            let tls = readListenerTLS(of: fields, protocol: trafficProtocol)
-            let proxyProtocol = readProxyProtocol(of: fields, protocol: trafficProtocol)
-            let rules = readRules(of: fields, protocol: trafficProtocol)
+            let port = readListenerPort(fields)
+            let listener = readListener(fields, port: port, kind: kind)
             guard let port else { continue }
             if let line = lines[port] {
                 note(
@@ -42,34 +35,61 @@ extension ConfigurationReader {
             }
             lines[port] = fields.fields["port"]?.position?.line ?? fields.mark.line
             // One whose protocol or action was refused is left out: what it would clash with is unknown.
-            guard let trafficProtocol, let action else { continue }
-            listeners.append(
-                Listener(
-                    port: port, protocol: trafficProtocol, defaultAction: action, attributes: attributes,
-                    tls: tls, proxyProtocol: proxyProtocol, rules: rules))
+            if let listener { listeners.append(listener) }
         }
         return listeners
     }
 
-    private mutating func readListenerProtocol(_ scope: Scope) -> TrafficProtocol? {
-        guard let text = requiredText("protocol", of: scope, "Give TCP, UDP, TCP_UDP or TLS.") else {
+    mutating func readListenerPort(_ scope: Scope) -> UInt16? {
+        if scope.fields["port"] == nil {
+            note("port", of: scope, "is missing. Give the port where clients arrive.")
+        }
+        return port("port", of: scope)
+    }
+
+    /// All of a listener but its port, which is checked against its siblings'.
+    mutating func readListener(_ fields: Scope, port: UInt16?, kind: LoadBalancer.Kind?) -> Listener? {
+        let trafficProtocol = readListenerProtocol(fields, kind: kind)
+        let isNetwork = (kind ?? trafficProtocol?.kind ?? .network) == .network
+        let place = trafficProtocol.flatMap { known in
+            port.map { RedirectWriter.Context(isSecure: known == .https, port: $0) }
+        }
+        let action =
+            isNetwork
+            ? readAction(of: fields).map(RuleAction.forward) : readDefaultAction(of: fields, listener: place)
+        var attributes = ListenerAttributes(for: trafficProtocol ?? (isNetwork ? .tcp : .http))
+        readAttributes(of: fields, into: &attributes)
+        let tls = readListenerTLS(of: fields, protocol: trafficProtocol)
+        let proxyProtocol = readProxyProtocol(of: fields, protocol: trafficProtocol)
+        let rules = isNetwork ? readRules(of: fields, protocol: trafficProtocol) : []
+        let applicationRules = isNetwork ? [] : readApplicationRules(of: fields, listener: place)
+        guard let trafficProtocol, let action else { return nil }
+        return Listener(
+            port: port ?? 0, protocol: trafficProtocol, defaultAction: action, attributes: attributes,
+            tls: tls, proxyProtocol: proxyProtocol, rules: rules, applicationRules: applicationRules)
+    }
+
+    private mutating func readListenerProtocol(
+        _ scope: Scope, kind: LoadBalancer.Kind?
+    ) -> TrafficProtocol? {
+        let words =
+            switch kind {
+            case .network: "TCP, UDP, TCP_UDP or TLS"
+            case .application: "HTTP or HTTPS"
+            case nil: "TCP, UDP, TCP_UDP, TLS, HTTP or HTTPS"
+            }
+        guard let text = requiredText("protocol", of: scope, "Give \(words).") else { return nil }
+        guard let known = TrafficProtocol(rawValue: text) else {
+            note(
+                "protocol", of: scope,
+                "is \"\(Self.shortened(text))\"; it must be \(words) (in capitals).")
             return nil
         }
-        switch TrafficProtocol(rawValue: text) {
-        case .tcp: return .tcp
-        case .udp: return .udp
-        case .tcpUDP: return .tcpUDP
-        case .tls: return .tls
-        case .http, .https:
-            note(
-                "protocol", of: scope,
-                "is \(text), which belongs to application load balancers and is not available yet in this "
-                    + "version. Use TCP, which carries it unchanged.")
-        case nil:
-            note(
-                "protocol", of: scope,
-                "is \"\(Self.shortened(text))\"; it must be TCP, UDP, TCP_UDP or TLS (in capitals).")
-        }
+        guard let kind, known.kind != kind else { return known }
+        note(
+            "protocol", of: scope,
+            "is \(text), which belongs to \(known.kind.rawValue) load balancers; this one is \(kind.rawValue). "
+                + "Use \(words), or set type: \(known.kind.rawValue).")
         return nil
     }
 
@@ -109,7 +129,13 @@ extension ConfigurationReader {
                     + "forward.")
             return nil
         }
-        let isSticky = readGroupStickiness(scope)
+        return readForwardAction(scope, isSticky: readGroupStickiness(scope))
+    }
+
+    /// The groups of a forward action, in the short or the long form.
+    mutating func readForwardAction(
+        _ scope: Scope, isSticky: Bool, stickinessSeconds: Int? = nil
+    ) -> ForwardAction? {
         let hasName = scope.fields["target_group"] != nil
         let hasList = scope.fields["forward"] != nil
         guard hasName != hasList else {
@@ -125,9 +151,12 @@ extension ConfigurationReader {
             guard let name = text("target_group", of: scope) else { return nil }
             return ForwardAction(
                 targetGroups: [ForwardAction.WeightedTargetGroup(targetGroup: name)],
-                isStickyByGroup: isSticky)
+                isStickyByGroup: isSticky, stickinessSeconds: stickinessSeconds)
         }
-        return readWeightedGroups(scope, isSticky: isSticky)
+        return readWeightedGroups(scope).map {
+            ForwardAction(
+                targetGroups: $0, isStickyByGroup: isSticky, stickinessSeconds: stickinessSeconds)
+        }
     }
 
     private mutating func readGroupStickiness(_ scope: Scope) -> Bool {
@@ -142,7 +171,7 @@ extension ConfigurationReader {
         return boolean("enabled", of: fields) ?? false
     }
 
-    private mutating func readWeightedGroups(_ scope: Scope, isSticky: Bool) -> ForwardAction? {
+    private mutating func readWeightedGroups(_ scope: Scope) -> [ForwardAction.WeightedTargetGroup]? {
         guard
             let nodes = list(
                 "forward", of: scope, countMax: Limits.targetGroupsPerActionMax, nextStep: "Remove some.")
@@ -174,6 +203,6 @@ extension ConfigurationReader {
             }
             return nil
         }
-        return ForwardAction(targetGroups: groups, isStickyByGroup: isSticky)
+        return groups
     }
 }

@@ -14,17 +14,18 @@ extension ConfigurationReader {
             "Weir reads files: certificates: [ { certificate: FILE, private_key: FILE } ]."
     ]
 
-    /// Nil unless the listener is TLS and has certificates.
+    /// Nil unless the listener is TLS or HTTPS and has certificates.
     mutating func readListenerTLS(
         of listener: Scope, protocol: TrafficProtocol?
     ) -> TLSListenerSettings? {
-        guard `protocol` == .tls else {
+        guard let `protocol`, `protocol`.usesTLS else {
             if let `protocol` {
                 for key in Self.tlsListenerKeys where listener.fields[key] != nil {
                     note(
                         key, of: listener,
-                        "belongs to TLS listeners, but this one is \(`protocol`.rawValue). "
-                            + "Set protocol: TLS, or leave it out.")
+                        "belongs to \(`protocol`.isNetwork ? "TLS" : "HTTPS") listeners, but this one is "
+                            + "\(`protocol`.rawValue). Set protocol: \(`protocol`.isNetwork ? "TLS" : "HTTPS"), or "
+                            + "leave it out.")
                 }
             }
             return nil
@@ -42,7 +43,14 @@ extension ConfigurationReader {
                             ?? "\"weir ssl-policies\" lists them."))
             }
         }
-        if let policy = choice("alpn_policy", of: listener, as: ALPNPolicy.self) { settings.alpn = policy }
+        if `protocol` == .https, listener.fields["alpn_policy"] != nil {
+            note(
+                "alpn_policy", of: listener,
+                "belongs to TLS listeners. An HTTPS listener offers HTTP/2 and HTTP/1.1, or HTTP/1.1 alone when the "
+                    + "load balancer's attribute routing.http2.enabled is false. Leave it out.")
+        } else if let policy = choice("alpn_policy", of: listener, as: ALPNPolicy.self) {
+            settings.alpn = policy
+        }
         if let mutual = readMutualAuthentication(of: listener) { settings.mutualAuthentication = mutual }
         return settings.certificates.isEmpty ? nil : settings
     }

@@ -5,7 +5,8 @@ import Yams
 
 extension ConfigurationReader {
     static let targetGroupKeys = [
-        "name", "protocol", "port", "health_check", "attributes", "targets", "connect_timeout",
+        "name", "protocol", "protocol_version", "port", "health_check", "attributes", "targets",
+        "connect_timeout",
         "connect_attempts", "tls",
     ]
 
@@ -50,6 +51,7 @@ extension ConfigurationReader {
         let name = name(of: scope)
 
         let trafficProtocol = readGroupProtocol(scope)
+        let version = readProtocolVersion(of: scope, protocol: trafficProtocol)
         if scope.fields["port"] == nil {
             note("port", of: scope, "is missing. Give the port of targets that name none.")
         }
@@ -57,13 +59,16 @@ extension ConfigurationReader {
         var group = TargetGroup(
             name: name ?? "", protocol: trafficProtocol ?? .tcp, port: port ?? 1,
             healthCheck: HealthCheck(),
-            attributes: TargetGroupAttributes(for: trafficProtocol ?? .tcp))
+            attributes: TargetGroupAttributes(for: trafficProtocol ?? .tcp), protocolVersion: version)
         group.tls = readTargetTLS(
-            of: scope, belongsHere: trafficProtocol == .tls,
-            place: "belongs to TLS target groups, but this one is \(group.protocol.rawValue). "
-                + "Set protocol: TLS, or leave it out.")
-        group.healthCheck = readHealthCheck(of: scope, groupTLS: group.tls)
+            of: scope, belongsHere: group.protocol.usesTLS,
+            place: "belongs to TLS and HTTPS target groups, but this one is \(group.protocol.rawValue). "
+                + "Set protocol: TLS or HTTPS, or leave it out.")
+        group.healthCheck = readHealthCheck(of: scope, group: group)
         readAttributes(of: scope, into: &group.attributes)
+        for contradiction in group.attributes.contradictions {
+            noteAttribute(contradiction.key, of: scope, contradiction.message)
+        }
         if let seconds = integer("connect_timeout", of: scope, in: 1...60, unit: " s") {
             group.connectTimeoutSeconds = seconds
         }
@@ -75,25 +80,28 @@ extension ConfigurationReader {
     }
 
     private mutating func readGroupProtocol(_ scope: Scope) -> TrafficProtocol? {
-        guard let text = requiredText("protocol", of: scope, "Give TCP, UDP, TCP_UDP or TLS.") else {
+        guard
+            let text = requiredText("protocol", of: scope, "Give TCP, UDP, TCP_UDP, TLS, HTTP or HTTPS.")
+        else { return nil }
+        if let known = TrafficProtocol(rawValue: text) { return known }
+        note(
+            "protocol", of: scope,
+            "is \"\(Self.shortened(text))\"; it must be TCP, UDP, TCP_UDP, TLS, HTTP or HTTPS (in capitals).")
+        return nil
+    }
+
+    private mutating func readProtocolVersion(
+        of scope: Scope, protocol: TrafficProtocol?
+    ) -> ProtocolVersion? {
+        guard scope.fields["protocol_version"] != nil else { return nil }
+        if let `protocol`, `protocol`.isNetwork {
+            note(
+                "protocol_version", of: scope,
+                "belongs to HTTP and HTTPS target groups, but this one is \(`protocol`.rawValue). "
+                    + "Set protocol: HTTP or HTTPS, or leave it out.")
             return nil
         }
-        switch TrafficProtocol(rawValue: text) {
-        case .tcp: return .tcp
-        case .udp: return .udp
-        case .tcpUDP: return .tcpUDP
-        case .tls: return .tls
-        case .http, .https:
-            note(
-                "protocol", of: scope,
-                "is \(text), which is not available yet in this version. Use TCP, which carries it "
-                    + "unchanged.")
-        case nil:
-            note(
-                "protocol", of: scope,
-                "is \"\(Self.shortened(text))\"; it must be TCP, UDP, TCP_UDP or TLS (in capitals).")
-        }
-        return nil
+        return choice("protocol_version", of: scope, as: ProtocolVersion.self)
     }
 
     // MARK: Targets

@@ -256,11 +256,12 @@ struct ConfigurationReader {
                 continue
             }
             let path = "\(scope.path(to: "attributes")).\(key.string)"
-            guard Attributes.keys.contains(key.string) else {
+            // What only the other kind of load balancer has is refused below, in words of its own.
+            guard attributes.keys.contains(key.string) || attributes.isForeign(key.string) else {
                 note(
                     at: keyNode.position, path: path, subject: scope.subject,
                     "unknown attribute \"\(Self.shortened(key.string))\""
-                        + NearestKey.advice(for: key.string, in: Attributes.keys))
+                        + NearestKey.advice(for: key.string, in: attributes.keys))
                 continue
             }
             guard case .scalar(let value) = valueNode else {
@@ -275,6 +276,18 @@ struct ConfigurationReader {
                 note(at: valueNode.position, path: path, subject: scope.subject, "\(error.description).")
             }
         }
+    }
+
+    /// Notes a contradiction among attributes at the line of the one that is to change.
+    mutating func noteAttribute(_ key: String, of scope: Scope, _ message: String) {
+        var mark = scope.fields["attributes"]?.position ?? scope.mark
+        if case .mapping(let mapping)? = scope.fields["attributes"],
+            let value = mapping.first(where: { $0.key.scalar?.string == key })?.value
+        {
+            mark = value.position ?? mark
+        }
+        note(
+            at: mark, path: "\(scope.path(to: "attributes")).\(key)", subject: scope.subject, "\(message).")
     }
 
     // MARK: Words

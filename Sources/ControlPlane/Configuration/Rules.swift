@@ -46,15 +46,16 @@ enum TargetRule {
 }
 
 /// Which listeners can live side by side, and which groups they can feed.
-enum ListenerRule {
-    /// ELBv2's table: TCP feeds TCP; TLS feeds TCP and TLS; UDP feeds UDP and TCP_UDP; TCP_UDP feeds TCP_UDP.
+enum ListenerFit {
+    /// ELBv2's table: TCP feeds TCP; TLS feeds TCP and TLS; UDP feeds UDP and TCP_UDP; TCP_UDP feeds TCP_UDP;
+    /// HTTP and HTTPS feed HTTP and HTTPS.
     static func canForward(_ listener: TrafficProtocol, to group: TrafficProtocol) -> Bool {
         switch listener {
         case .tcp: group == .tcp
         case .udp: group == .udp || group == .tcpUDP
         case .tcpUDP: group == .tcpUDP
         case .tls: group == .tcp || group == .tls
-        case .http, .https: false
+        case .http, .https: group == .http || group == .https
         }
     }
 
@@ -64,7 +65,7 @@ enum ListenerRule {
         case .udp: "a UDP listener forwards to UDP and TCP_UDP groups"
         case .tcpUDP: "a TCP_UDP listener forwards to TCP_UDP groups"
         case .tls: "a TLS listener forwards to TCP and TLS groups"
-        case .http, .https: "\(listener.rawValue) listeners are not available yet in this version"
+        case .http, .https: "an \(listener.rawValue) listener forwards to HTTP and HTTPS groups"
         }
     }
 

@@ -1,4 +1,4 @@
-// TLS, PROXY protocol and rules under the keys of the configuration file, and as the admin API shows them.
+// TLS and PROXY protocol under the keys of the configuration file, and as the admin API shows them.
 
 import AdminModel
 import Balancing
@@ -80,37 +80,5 @@ extension ProxyProtocolSettings {
         let description = adminDescription
         return "\(description.accept.joined(separator: ", ")) from "
             + description.trusted.joined(separator: ", ")
-    }
-}
-
-extension PassthroughRule {
-    var adminDescription: RuleDescription {
-        var description = RuleDescription(
-            priority: priority, tlsServerNames: nil, tlsAlpn: nil, forward: action.adminDescription)
-        for condition in conditions {
-            switch condition {
-            case .serverName(let patterns): description.tlsServerNames = patterns.map(\.description)
-            case .alpn(let protocols): description.tlsAlpn = protocols
-            }
-        }
-        return description
-    }
-
-    /// `tls_server_name a.example.com, *.b.example.com: web`.
-    var text: String {
-        let conditions = conditions.map { condition in
-            switch condition {
-            case .serverName(let patterns):
-                "tls_server_name \(patterns.map(\.description).joined(separator: ", "))"
-            case .alpn(let protocols): "tls_alpn \(protocols.joined(separator: ", "))"
-            }
-        }
-        return "\(conditions.joined(separator: " and ")): \(action.description)"
-    }
-}
-
-extension ForwardAction {
-    var adminDescription: [ForwardDescription] {
-        targetGroups.map { ForwardDescription(targetGroup: $0.targetGroup, weight: $0.weight) }
     }
 }

@@ -65,31 +65,33 @@ extension LameDuck {
 extension TargetGroup {
     var values: [(key: String, value: String)] {
         [
-            ("protocol", `protocol`.rawValue), ("port", String(port)),
-            ("connect_timeout", String(connectTimeoutSeconds)),
+            ("protocol", `protocol`.rawValue), ("protocol_version", protocolVersion?.rawValue ?? "none"),
+            ("port", String(port)), ("connect_timeout", String(connectTimeoutSeconds)),
             ("connect_attempts", String(connectAttemptCountMax)),
         ] + (tls ?? TLSTargetSettings()).values(under: "") + healthCheck.values + attributes.values
     }
 }
 
-extension ForwardAction {
-    /// `web`, or `web (90), canary (10)`.
-    var description: String {
-        let names =
-            targetGroups.count == 1
-            ? targetGroups.map(\.targetGroup) : targetGroups.map { "\($0.targetGroup) (\($0.weight))" }
-        return names.joined(separator: ", ") + (isStickyByGroup ? ", sticky" : "")
-    }
-}
-
 extension Listener {
     var values: [(key: String, value: String)] {
-        [("protocol", `protocol`.rawValue), ("forward", defaultAction.description)] + (tls?.values ?? [])
+        let rules = ruleValues
+        return [
+            ("protocol", `protocol`.rawValue), ("default_action", defaultAction.adminDescription.text),
+        ] + tlsValues
             + [
                 ("proxy_protocol", proxyProtocol?.text ?? "none"),
                 // A rule that is gone shows here, since it has no value of its own any more.
-                ("rules", rules.isEmpty ? "none" : rules.map { String($0.priority) }.joined(separator: ", ")),
-            ] + rules.map { ("rules.\($0.priority)", $0.text) } + attributes.values
+                (
+                    "rules",
+                    rules.isEmpty
+                        ? "none" : rules.map { $0.key.dropFirst("rules.".count) }.joined(separator: ", ")
+                ),
+            ] + rules + attributes.values
+    }
+
+    /// An HTTPS listener has no ALPN policy of its own.
+    private var tlsValues: [(key: String, value: String)] {
+        (tls?.values ?? []).filter { `protocol` != .https || $0.key != "alpn_policy" }
     }
 }
 

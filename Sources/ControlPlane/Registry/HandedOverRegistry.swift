@@ -97,6 +97,8 @@ struct HandedOverRegistration: Codable, Sendable {
     var lastProbeAt: Double?
     var isCutOff: Bool
     var unhealthyDrainingSecondsLeft: Double?
+    /// Since when a target takes a growing share; nil for one that does not, or in a release before slow start.
+    var slowStartSecondsAgo: Double?
     var shownState: String
     var since: Double
 
@@ -128,6 +130,7 @@ struct HandedOverRegistration: Codable, Sendable {
         }
         isCutOff = past.isCutOff
         unhealthyDrainingSecondsLeft = past.unhealthyDrainingUntil.map { Self.seconds(until: $0, from: now) }
+        slowStartSecondsAgo = past.slowStartBegan.map { Double(now.nanoseconds(since: $0)) / 1e9 }
         shownState = past.shownState.rawValue
         since = past.since
     }
@@ -138,7 +141,7 @@ struct HandedOverRegistration: Codable, Sendable {
     enum CodingKeys: String, CodingKey {
         case number, group, target, drainingSecondsLeft, verdict, failure, lastProbeSucceeded
         case lastProbeLatencyNanoseconds, lastProbeAt, isCutOff, unhealthyDrainingSecondsLeft, shownState,
-            since
+            since, slowStartSecondsAgo
     }
 
     init(from decoder: any Decoder) throws {
@@ -156,6 +159,7 @@ struct HandedOverRegistration: Codable, Sendable {
         isCutOff = try values.decodeIfPresent(Bool.self, forKey: .isCutOff) ?? false
         unhealthyDrainingSecondsLeft = try values.decodeIfPresent(
             Double.self, forKey: .unhealthyDrainingSecondsLeft)
+        slowStartSecondsAgo = try values.decodeIfPresent(Double.self, forKey: .slowStartSecondsAgo)
         shownState = try values.decode(String.self, forKey: .shownState)
         since = try values.decode(Double.self, forKey: .since)
     }
@@ -179,6 +183,7 @@ struct HandedOverRegistration: Codable, Sendable {
         return Registration.Past(
             verdict: restored, lastProbe: lastProbe, isCutOff: isCutOff,
             unhealthyDrainingUntil: unhealthyDrainingSecondsLeft.map { Self.instant($0, after: now) },
+            slowStartBegan: slowStartSecondsAgo.map { Self.instant($0, before: now) },
             shownState: TargetHealthState(rawValue: shownState) ?? .initial, since: since)
     }
 
@@ -188,6 +193,11 @@ struct HandedOverRegistration: Codable, Sendable {
 
     private static func seconds(until deadline: Instant, from now: Instant) -> Double {
         Double(deadline.nanoseconds(since: now)) / 1e9
+    }
+
+    private static func instant(_ seconds: Double, before now: Instant) -> Instant {
+        let nanoseconds = UInt64(min(max(seconds, 0), 3_600) * 1e9)
+        return Instant(nanoseconds: now.nanoseconds - min(nanoseconds, now.nanoseconds))
     }
 
     /// Bounded by the longest deregistration delay: the number is another process's.

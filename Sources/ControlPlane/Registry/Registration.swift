@@ -32,6 +32,11 @@ package struct Registration: Sendable {
     package private(set) var lastProbe: LastProbe?
     /// True while unhealthy and without new flows. False when the group is fail-open: then its flows stay.
     package private(set) var isCutOff = false
+    /// When an application group's target last became healthy while others already took their full share: the
+    /// beginning of its slow start.
+    package private(set) var slowStartBegan: Instant?
+    /// Registered while others of an application group were healthy: then its first share is a small one.
+    package private(set) var isNewcomer = false
     /// When the flows of a cut-off target end, if they may go on for a while.
     package private(set) var unhealthyDrainingUntil: Instant?
     /// The state as last shown, and since when.
@@ -50,6 +55,11 @@ package struct Registration: Sendable {
         case .registered: false
         case .draining: true
         }
+    }
+
+    /// To be called for one that is registered, or registered again, beside healthy targets.
+    package mutating func becomeNewcomer() {
+        isNewcomer = true
     }
 
     // MARK: Membership
@@ -71,7 +81,12 @@ package struct Registration: Sendable {
     // MARK: Health
 
     /// Takes a report; true when what may be routed or shown changed kind.
-    package mutating func observe(_ report: ProbeReport, secondsSince1970: Double) -> Bool {
+    ///
+    /// - Parameter slowStart: What to note as the beginning of a slow start, should this report bring the target into
+    ///   service.
+    package mutating func observe(
+        _ report: ProbeReport, slowStart: Instant? = nil, secondsSince1970: Double
+    ) -> Bool {
         guard !isDraining else { return false }
         let isFirst = lastProbe == nil
         lastProbe = LastProbe(
@@ -88,8 +103,15 @@ package struct Registration: Sendable {
             return isFirst
         case (.healthy, .healthy), (.lameDuck, .lameDuck):
             return false
-        case (_, .healthy), (_, .lameDuck), (_, .unhealthy):
+        case (_, .healthy):
+            // One that a process found registered when it began has served before.
+            slowStartBegan = verdict == .initial && !isNewcomer ? nil : slowStart
+            isNewcomer = false
             verdict = report.verdict
+            return true
+        case (_, .lameDuck), (_, .unhealthy):
+            verdict = report.verdict
+            slowStartBegan = nil
             return true
         }
     }
@@ -100,6 +122,7 @@ package struct Registration: Sendable {
         lastProbe = nil
         isCutOff = false
         unhealthyDrainingUntil = nil
+        slowStartBegan = nil
     }
 
     /// What routing goes by: a group without health checks counts all its targets as healthy.
@@ -135,6 +158,7 @@ package struct Registration: Sendable {
         package var lastProbe: LastProbe?
         package var isCutOff: Bool
         package var unhealthyDrainingUntil: Instant?
+        package var slowStartBegan: Instant?
         package var shownState: TargetHealthState
         package var since: Double
     }
@@ -142,7 +166,8 @@ package struct Registration: Sendable {
     package var past: Past {
         Past(
             verdict: verdict, lastProbe: lastProbe, isCutOff: isCutOff,
-            unhealthyDrainingUntil: unhealthyDrainingUntil, shownState: shownState, since: since)
+            unhealthyDrainingUntil: unhealthyDrainingUntil, slowStartBegan: slowStartBegan,
+            shownState: shownState, since: since)
     }
 
     package mutating func restore(_ past: Past) {
@@ -150,6 +175,7 @@ package struct Registration: Sendable {
         lastProbe = past.lastProbe
         isCutOff = past.isCutOff
         unhealthyDrainingUntil = past.unhealthyDrainingUntil
+        slowStartBegan = past.slowStartBegan
         shownState = past.shownState
         since = past.since
     }

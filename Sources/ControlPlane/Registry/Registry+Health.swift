@@ -42,7 +42,9 @@ extension Registry {
         pendingReports = []
         guard !reports.isEmpty else { return }
         var candidate = state
-        guard candidate.observe(reports, secondsSince1970: clock.secondsSince1970()) else {
+        guard
+            candidate.observe(reports, at: clock.now(), secondsSince1970: clock.secondsSince1970())
+        else {
             state = candidate
             return
         }

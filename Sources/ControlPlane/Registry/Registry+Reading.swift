@@ -26,13 +26,17 @@ extension Registry {
 
     package func loadBalancer(named name: String) async throws(ControlError) -> LoadBalancerDescription {
         guard let loadBalancer = state.loadBalancers.first(where: { $0.name == name }) else {
-            let known = state.loadBalancers.map(\.name)
-            throw ControlError(
-                kind: .notFound, code: "LoadBalancerNotFound",
-                message: "load balancer \"\(ConfigurationReader.shortened(name))\" does not exist"
-                    + (known.isEmpty ? ". There is none yet." : NearestKey.advice(for: name, in: known)))
+            throw loadBalancerNotFound(name)
         }
         return describe(loadBalancer, allCounters())
+    }
+
+    func loadBalancerNotFound(_ name: String) -> ControlError {
+        let known = state.loadBalancers.map(\.name)
+        return ControlError(
+            kind: .notFound, code: "LoadBalancerNotFound",
+            message: "load balancer \"\(ConfigurationReader.shortened(name))\" does not exist"
+                + (known.isEmpty ? ". There is none yet." : NearestKey.advice(for: name, in: known)))
     }
 
     package func listener(_ id: String) async throws(ControlError) -> ListenerDescription {
@@ -142,13 +146,17 @@ extension Registry {
         var description = ListenerDescription(
             id: id.description, loadBalancer: loadBalancer.name, port: Int(listener.port),
             protocol: listener.protocol.rawValue,
-            forward: listener.defaultAction.adminDescription,
+            forward: listener.defaultAction.forward?.adminDescription ?? [],
             attributes: listener.attributes.dictionary,
             statistics: statistics(
                 entry.flatMap { report.listeners[$0.number] }, since: entry?.baseline ?? []))
-        description.tls = listener.tls?.adminDescription
+        description.tls = loadBalancer.tls(of: listener)?.adminDescription
         description.proxyProtocol = listener.proxyProtocol?.adminDescription
-        if !listener.rules.isEmpty { description.rules = listener.rules.map(\.adminDescription) }
+        description.defaultAction = listener.defaultAction.adminDescription
+        if !listener.rules.isEmpty {
+            description.rules = listener.rules.map { $0.adminDescription(of: id) }
+        }
+        if listener.ruleCount > 0 { description.ruleCount = listener.ruleCount }
         return description
     }
 
@@ -181,6 +189,7 @@ extension Registry {
             targetCount: group.registrations.count { !$0.isDraining },
             isFailOpen: published.outlooks[name]?.isFailOpen ?? false,
             statistics: FlowStatistics(counters: totals), targets: targets)
+        description.protocolVersion = group.group.protocolVersion?.rawValue
         description.tls = group.group.tls?.adminDescription
         description.clientAddress = group.group.attributes.clientAddress
         return description

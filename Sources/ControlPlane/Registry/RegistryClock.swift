@@ -20,13 +20,12 @@ package struct RegistryClock: Sendable {
     }
 
     package static let system: RegistryClock = {
-        let start = ContinuousClock.now
-        return RegistryClock(
+        RegistryClock(
+            // The workers' own clock: a snapshot tells them since when a target starts slowly.
             now: {
-                let (seconds, attoseconds) = (ContinuousClock.now - start).components
-                return Instant(
-                    nanoseconds: UInt64(max(0, seconds)) * 1_000_000_000 + UInt64(attoseconds / 1_000_000_000)
-                )
+                var now = timespec()
+                clock_gettime(CLOCK_MONOTONIC, &now)
+                return Instant(nanoseconds: UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec))
             },
             secondsSince1970: { Date().timeIntervalSince1970 },
             sleep: { try await Task.sleep(for: $0) })

@@ -24,13 +24,17 @@ extension RegistryState {
         }
         for configured in configuration.loadBalancers { mergeLoadBalancer(configured, changes: &changes) }
         if prune { removeUnnamed(configuration, at: now, changes: &changes) }
-        if let id = assignListenerNumbers(at: now) {
-            throw ControlError(
-                kind: .failed, code: "TooManyListeners",
-                message: "listener \(id) finds no number: \(Limits.listenerNumberCountMax) are in use or "
-                    + "wait for flows of removed listeners to end. Repeat the command when those have ended.")
-        }
+        try numberListeners(at: now)
         return changes
+    }
+
+    /// Gives every listener a number; see `assignListenerNumbers`.
+    package mutating func numberListeners(at now: Instant) throws(ControlError) {
+        guard let id = assignListenerNumbers(at: now) else { return }
+        throw ControlError(
+            kind: .failed, code: "TooManyListeners",
+            message: "listener \(id) finds no number: \(Limits.listenerNumberCountMax) are in use or "
+                + "wait for flows of removed listeners to end. Repeat the command when those have ended.")
     }
 
     // MARK: Groups and targets
@@ -99,12 +103,14 @@ extension RegistryState {
                         + "\(Limits.targetNumberCountMax) are in use or wait for flows of removed targets "
                         + "to end. Repeat the command when those have ended.")
             }
+            noteNewcomer(target.id, group: position)
             return .registered
         }
         let before = groups[position][index]
         self[group: position][index].target = target
         if before.isDraining {
             self[group: position][index].registerAgain()
+            noteNewcomer(target.id, group: position)
             return .registered
         }
         let details = Self.differences(
@@ -114,6 +120,13 @@ extension RegistryState {
             ],
             to: [("weight", String(target.weight)), ("availability_zone", target.availabilityZone ?? "none")])
         return details.isEmpty ? .unchanged : .modified(details)
+    }
+
+    private mutating func noteNewcomer(_ id: TargetID, group position: Int) {
+        let group = groups[position]
+        let isCarried = group.registrations.contains { !$0.isDraining && $0.verdict == .healthy }
+        guard isCarried, let index = group.position(of: id) else { return }
+        self[group: position][index].becomeNewcomer()
     }
 
     /// Starts draining; a target that drains already keeps its deadline.
@@ -172,9 +185,8 @@ extension RegistryState {
             action: "create", subject: "listener \(loadBalancer.name):\(listener.port)",
             details: [
                 "protocol: \(listener.protocol.rawValue)",
-                "forward: "
-                    + "\(listener.defaultAction.description)",
-            ])
+                "default_action: \(listener.defaultAction.adminDescription.text)",
+            ] + (listener.ruleCount == 0 ? [] : ["rules: \(listener.ruleCount)"]))
     }
 
     private mutating func removeUnnamed(

@@ -15,12 +15,18 @@ package struct EvictionOrder: Sendable, Equatable {
 
 extension RegistryState {
     /// Takes probe reports; true when any may change how flows are routed or what is shown.
-    package mutating func observe(_ reports: [ProbeReport], secondsSince1970: Double) -> Bool {
+    package mutating func observe(_ reports: [ProbeReport], at now: Instant, secondsSince1970: Double) -> Bool
+    {
         var isChanged = false
+        /// One beginning for each group: targets that become healthy together must not take each other for veterans.
+        var slowStarts: [Int: Instant?] = [:]
         for report in reports {
             guard let place = place(of: report.number) else { continue }
+            if slowStarts[place.group] == nil {
+                slowStarts[place.group] = .some(groups[place.group].slowStart(at: now))
+            }
             if self[group: place.group][place.registration].observe(
-                report, secondsSince1970: secondsSince1970)
+                report, slowStart: slowStarts[place.group] ?? nil, secondsSince1970: secondsSince1970)
             {
                 isChanged = true
             }
@@ -113,5 +119,21 @@ extension RegistryState {
             clearEviction(of: retired.number)
         }
         return due
+    }
+}
+
+extension GroupState {
+    /// `now` when a target that becomes healthy is to begin slowly; nil when it takes its full share at once.
+    ///
+    /// As in ELBv2, somebody must be there to carry the load meanwhile: a healthy target that is not beginning itself.
+    fileprivate func slowStart(at now: Instant) -> Instant? {
+        let seconds = group.attributes.application.slowStartSeconds
+        guard seconds > 0, group.healthCheck.isEnabled else { return nil }
+        let isCarried = registrations.contains { registration in
+            guard !registration.isDraining, registration.target.weight > 0, registration.verdict == .healthy
+            else { return false }
+            return registration.slowStartBegan.map { $0.advanced(bySeconds: seconds) <= now } ?? true
+        }
+        return isCarried ? now : nil
     }
 }

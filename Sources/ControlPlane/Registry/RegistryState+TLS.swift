@@ -9,14 +9,16 @@ extension RegistryState {
         var seen: Set<TLSDemand.TargetUse> = []
         for loadBalancer in loadBalancers {
             for listener in loadBalancer.listeners {
-                guard let tls = listener.tls else { continue }
-                let id = ListenerID(loadBalancer: loadBalancer.name, port: listener.port)
-                demand.listeners.append(TLSDemand.ListenerUse(listener: id, settings: tls))
+                let tls = loadBalancer.tls(of: listener)
+                if let tls {
+                    let id = ListenerID(loadBalancer: loadBalancer.name, port: listener.port)
+                    demand.listeners.append(TLSDemand.ListenerUse(listener: id, settings: tls))
+                }
                 for choice in listener.actions.flatMap(\.targetGroups) {
                     guard let settings = group(named: choice.targetGroup)?.group.tls else { continue }
                     let use = TLSDemand.TargetUse(
                         targetGroup: choice.targetGroup,
-                        route: TLSTargetRoute(settings: settings, policy: tls.policy.towardsTargets))
+                        route: TLSTargetRoute(settings: settings, policy: tls.policyTowardsTargets))
                     if seen.insert(use).inserted { demand.targets.append(use) }
                 }
             }
@@ -39,10 +41,16 @@ extension RegistryState {
         for loadBalancer in loadBalancers {
             for listener in loadBalancer.listeners {
                 let subject = "listener \(loadBalancer.name):\(listener.port)"
-                if listener.protocol == .tls {
+                if !listener.protocol.isNetwork {
                     lacks(
-                        .tls, "UnsupportedProtocol", "\(subject) is TLS",
-                        "Use TCP, and let the targets end TLS.")
+                        .applicationMode, "UnsupportedProtocol",
+                        "\(subject) is \(listener.protocol.rawValue)",
+                        "Use type: network with a TCP listener, which carries HTTP unchanged.")
+                }
+                if listener.protocol.usesTLS {
+                    lacks(
+                        .tls, "UnsupportedProtocol", "\(subject) is \(listener.protocol.rawValue)",
+                        listener.protocol == .tls ? "Use TCP, and let the targets end TLS." : "Use HTTP.")
                 }
                 if listener.proxyProtocol != nil {
                     lacks(.proxyProtocol, code, "\(subject) has proxy_protocol", "Leave it out.")
@@ -54,8 +62,10 @@ extension RegistryState {
         }
         for group in groups.map(\.group) {
             let subject = "target group \"\(group.name)\""
-            if group.protocol == .tls {
-                lacks(.tls, "UnsupportedProtocol", "\(subject) is TLS", "Use TCP.")
+            if group.protocol.usesTLS {
+                lacks(
+                    .tls, "UnsupportedProtocol", "\(subject) is \(group.protocol.rawValue)",
+                    group.protocol == .tls ? "Use TCP." : "Use HTTP.")
             }
             if group.healthCheck.protocol.usesTLS {
                 lacks(
@@ -79,4 +89,9 @@ extension RegistryState {
         }
         return found
     }
+}
+
+extension TLSListenerSettings? {
+    /// What a listener's flows use towards targets: its own policy, and the default one where it ends no TLS.
+    var policyTowardsTargets: SecurityPolicy { (self?.policy ?? .default).towardsTargets }
 }

@@ -36,19 +36,19 @@ extension RegistryState {
                             ))
                         continue
                     }
-                    if !ListenerRule.canForward(listener.protocol, to: group.protocol) {
+                    if !ListenerFit.canForward(listener.protocol, to: group.protocol) {
                         found.append(
                             (
                                 "IncompatibleProtocols",
                                 "\(id) is \(listener.protocol.rawValue), but target group \"\(group.name)\" "
                                     + "is \(group.protocol.rawValue); "
-                                    + "\(ListenerRule.groupsSentence(for: listener.protocol))."
+                                    + "\(ListenerFit.groupsSentence(for: listener.protocol))."
                             ))
                     }
                 }
             }
         }
-        for overlap in ListenerRule.overlaps(among: loadBalancers) {
+        for overlap in ListenerFit.overlaps(among: loadBalancers) {
             let transport = overlap.transport == .tcp ? "TCP" : "UDP"
             found.append(
                 (

@@ -75,24 +75,11 @@ package struct SnapshotCompiler: Sendable {
             for listener in loadBalancer.listeners {
                 let id = ListenerID(loadBalancer: loadBalancer.name, port: listener.port)
                 guard let number = state.listeners[id]?.number else { continue }
-                let rules = listener.rules.map { rule in
-                    PassthroughRoute(
-                        priority: rule.priority, conditions: rule.conditions,
-                        choices: collectChoices(
-                            of: rule.action, listener: listener, of: loadBalancer, in: state,
-                            adding: &routes),
-                        isStickyByGroup: rule.action.isStickyByGroup)
-                }
-                let choices = collectChoices(
-                    of: listener.defaultAction, listener: listener, of: loadBalancer, in: state,
-                    adding: &routes)
-                Self.place(
-                    ListenerRoute(
-                        id: id, choices: choices, isStickyByGroup: listener.defaultAction.isStickyByGroup,
-                        tcpIdleTimeoutSeconds: listener.attributes.tcpIdleTimeoutSeconds, tls: listener.tls,
-                        proxyProtocol: listener.proxyProtocol, rules: rules,
-                        accessLogPath: listener.tls == nil ? nil : loadBalancer.attributes.accessLogPath),
-                    at: Int(number.rawValue), in: &listeners)
+                let route =
+                    listener.protocol.isNetwork
+                    ? networkRoute(of: listener, id: id, of: loadBalancer, in: state, adding: &routes)
+                    : applicationRoute(of: listener, id: id, of: loadBalancer, in: state, adding: &routes)
+                Self.place(route, at: Int(number.rawValue), in: &listeners)
             }
         }
         let used = Set(routes.indices.keys.map { TableKey(group: $0.group, isZonal: $0.isZonal) })
@@ -106,6 +93,60 @@ package struct SnapshotCompiler: Sendable {
             outlooks: routes.outlooks)
     }
 
+    // MARK: Listeners
+
+    private mutating func networkRoute(
+        of listener: Listener, id: ListenerID, of loadBalancer: LoadBalancer, in state: RegistryState,
+        adding routes: inout Routes
+    ) -> ListenerRoute {
+        let rules = listener.rules.map { rule in
+            PassthroughRoute(
+                priority: rule.priority, conditions: rule.conditions,
+                choices: collectChoices(
+                    of: rule.action, listener: listener, of: loadBalancer, in: state, adding: &routes),
+                isStickyByGroup: rule.action.isStickyByGroup)
+        }
+        let action = listener.defaultAction.forward ?? ForwardAction(targetGroups: [])
+        return ListenerRoute(
+            id: id,
+            choices: collectChoices(
+                of: action, listener: listener, of: loadBalancer, in: state, adding: &routes),
+            isStickyByGroup: action.isStickyByGroup,
+            tcpIdleTimeoutSeconds: listener.attributes.tcpIdleTimeoutSeconds,
+            tls: loadBalancer.tls(of: listener), proxyProtocol: listener.proxyProtocol, rules: rules,
+            accessLogPath: listener.tls == nil ? nil : loadBalancer.attributes.accessLogPath)
+    }
+
+    private mutating func applicationRoute(
+        of listener: Listener, id: ListenerID, of loadBalancer: LoadBalancer, in state: RegistryState,
+        adding routes: inout Routes
+    ) -> ListenerRoute {
+        func route(_ action: RuleAction) -> RuleRoute.Action {
+            switch action {
+            case .forward(let action):
+                .forward(
+                    collectChoices(
+                        of: action, listener: listener, of: loadBalancer, in: state, adding: &routes),
+                    stickinessSeconds: action.stickinessSeconds)
+            case .redirect(let action): .redirect(action)
+            case .fixedResponse(let response): .fixedResponse(response)
+            }
+        }
+        var rules = listener.applicationRules.map { rule in
+            RuleRoute(
+                priority: rule.priority, conditions: rule.conditions, action: route(rule.action),
+                transforms: rule.transforms)
+        }
+        rules.append(RuleRoute(priority: nil, conditions: [], action: route(listener.defaultAction)))
+        return ListenerRoute(
+            id: id, choices: [], isStickyByGroup: false,
+            tcpIdleTimeoutSeconds: listener.attributes.tcpIdleTimeoutSeconds,
+            tls: loadBalancer.tls(of: listener), accessLogPath: loadBalancer.attributes.accessLogPath,
+            application: ApplicationRoute(
+                rules: rules, loadBalancerAttributes: loadBalancer.attributes.application,
+                listenerAttributes: listener.attributes.application))
+    }
+
     /// The groups of positive weight of an action; routes that are not there yet are added.
     private mutating func collectChoices(
         of action: ForwardAction, listener: Listener, of loadBalancer: LoadBalancer, in state: RegistryState,
@@ -117,7 +158,7 @@ package struct SnapshotCompiler: Sendable {
             guard let group = state.group(named: choice.targetGroup) else { continue }
             let key = RouteKey(
                 group: choice.targetGroup, isZonal: isZonal(group.group, in: loadBalancer),
-                policy: group.group.tls == nil ? nil : listener.tls?.policy.towardsTargets)
+                policy: group.group.tls == nil ? nil : listener.tls.policyTowardsTargets)
             if routes.indices[key] == nil {
                 routes.indices[key] = routes.list.count
                 routes.list.append(route(to: group, key: key, outlooks: &routes.outlooks))
@@ -163,14 +204,30 @@ package struct SnapshotCompiler: Sendable {
         return GroupRoute(
             name: key.group, targets: eligible.map(\.number),
             flowHash: table(for: eligible, key: TableKey(group: key.group, isZonal: key.isZonal)),
-            isSticky: group.group.attributes.isSticky, isFailOpen: eligibility.isFailOpen,
+            isSticky: group.group.attributes.isSticky && group.group.protocol.isNetwork,
+            isFailOpen: eligibility.isFailOpen,
             connectTimeoutSeconds: group.group.connectTimeoutSeconds,
             connectAttemptCountMax: group.group.connectAttemptCountMax,
             tls: group.group.tls.flatMap { settings in
                 key.policy.map { TLSTargetRoute(settings: settings, policy: $0) }
             },
             preservesClientIP: group.group.attributes.preservesClientIP,
-            sendsProxyProtocol: group.group.attributes.sendsProxyProtocol)
+            sendsProxyProtocol: group.group.attributes.sendsProxyProtocol,
+            application: Self.applicationRoute(to: group.group, eligible: eligible))
+    }
+
+    private static func applicationRoute(
+        to group: TargetGroup, eligible: [Registration]
+    ) -> ApplicationGroupRoute? {
+        guard let version = group.protocolVersion else { return nil }
+        let attributes = group.attributes.application
+        let isStartingSlowly = attributes.slowStartSeconds > 0
+        return ApplicationGroupRoute(
+            protocolVersion: version, algorithm: attributes.algorithm,
+            mitigatesAnomalies: attributes.mitigatesAnomalies,
+            stickiness: group.attributes.applicationStickiness,
+            slowStartSeconds: attributes.slowStartSeconds, weights: eligible.map(\.target.weight),
+            startedAt: eligible.map { isStartingSlowly ? $0.slowStartBegan : nil })
     }
 
     private mutating func table(for eligible: [Registration], key: TableKey) -> FlowHash {
@@ -224,11 +281,12 @@ package struct SnapshotCompiler: Sendable {
                 let id = ListenerID(loadBalancer: loadBalancer.name, port: listener.port)
                 guard let number = state.listeners[id]?.number else { continue }
                 for address in loadBalancer.addresses {
-                    for transport in ListenerRule.transports(of: listener.protocol) {
+                    for transport in ListenerFit.transports(of: listener.protocol) {
                         bindings.append(
                             ListenerBinding(
                                 number: number, endpoint: Endpoint(address: address, port: listener.port),
-                                transport: transport, isFreebind: loadBalancer.isFreebind))
+                                transport: transport, isFreebind: loadBalancer.isFreebind,
+                                mode: loadBalancer.kind))
                     }
                 }
             }

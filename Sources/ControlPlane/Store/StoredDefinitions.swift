@@ -55,11 +55,16 @@ struct StoredHealthCheck: Codable {
         tls = check.tls.map(StoredTargetTLS.init)
     }
 
-    func healthCheck() throws(StoredDefinitionError) -> HealthCheck {
+    /// - Parameters:
+    ///   - codes: The status codes that the matcher may name.
+    ///   - version: That of the group.
+    func healthCheck(
+        codes: ClosedRange<Int>, version: ProtocolVersion?
+    ) throws(StoredDefinitionError) -> HealthCheck {
         guard let probe = HealthCheck.ProbeProtocol(rawValue: probeProtocol) else {
             throw StoredDefinitionError(message: "health check protocol \"\(probeProtocol)\" is unknown")
         }
-        guard let matcher = StatusMatcher(matcher) else {
+        guard let matcher = StatusMatcher(matcher, in: codes) else {
             throw StoredDefinitionError(message: "health check matcher \"\(matcher)\" is none")
         }
         guard (1...300).contains(interval), (1..<interval).contains(timeout),
@@ -74,7 +79,7 @@ struct StoredHealthCheck: Codable {
             isEnabled: enabled, protocol: probe, port: port.map(HealthCheck.Port.number) ?? .trafficPort,
             intervalSeconds: interval, timeoutSeconds: timeout, healthyThresholdCount: healthyThreshold,
             unhealthyThresholdCount: unhealthyThreshold, path: path, matcher: matcher,
-            datagram: try datagram(), lameDuck: lameDuck,
+            protocolVersion: version ?? .http1, datagram: try datagram(), lameDuck: lameDuck,
             tls: probe.usesTLS ? tls?.settings ?? TLSTargetSettings() : nil)
     }
 
@@ -97,6 +102,8 @@ struct StoredHealthCheck: Codable {
 
 struct StoredTargetGroup: Codable {
     var trafficProtocol: String
+    /// Nil in stores written before HTTP groups, and for other groups.
+    var protocolVersion: String?
     var port: UInt16
     var healthCheck: StoredHealthCheck
     var attributes: [String: String]
@@ -106,6 +113,7 @@ struct StoredTargetGroup: Codable {
 
     init(_ group: TargetGroup) {
         trafficProtocol = group.protocol.rawValue
+        protocolVersion = group.protocolVersion?.rawValue
         port = group.port
         healthCheck = StoredHealthCheck(group.healthCheck)
         attributes = group.attributes.dictionary
@@ -120,13 +128,23 @@ struct StoredTargetGroup: Codable {
             (1...Limits.connectAttemptCountMax).contains(connectAttempts)
         else { throw StoredDefinitionError(message: "the port or the connect settings are out of bounds") }
         var group = TargetGroup(
-            name: name, protocol: known, port: port, healthCheck: try healthCheck.healthCheck(),
-            attributes: TargetGroupAttributes(for: known),
-            tls: known == .tls ? tls?.settings ?? TLSTargetSettings() : nil,
+            name: name, protocol: known, port: port, healthCheck: HealthCheck(),
+            attributes: TargetGroupAttributes(for: known), protocolVersion: try knownVersion(),
+            tls: known.usesTLS ? tls?.settings ?? TLSTargetSettings() : nil,
             connectTimeoutSeconds: connectTimeout,
             connectAttemptCountMax: connectAttempts)
+        group.healthCheck = try healthCheck.healthCheck(
+            codes: group.statusCodes, version: group.protocolVersion)
         try group.attributes.restore(attributes)
         return group
+    }
+
+    private func knownVersion() throws(StoredDefinitionError) -> ProtocolVersion? {
+        guard let protocolVersion else { return nil }
+        guard let known = ProtocolVersion(rawValue: protocolVersion) else {
+            throw StoredDefinitionError(message: "protocol version \"\(protocolVersion)\" is unknown")
+        }
+        return known
     }
 }
 
@@ -138,8 +156,12 @@ struct StoredListener: Codable {
 
     var port: UInt16
     var trafficProtocol: String
+    /// The groups of the default action; empty when that does not forward.
     var forward: [Choice]
     var stickyByGroup: Bool
+    /// Of HTTP and HTTPS listeners, with their rules.
+    var defaultAction: StoredAction?
+    var applicationRules: [StoredApplicationRule]?
     var attributes: [String: String]
     var tls: StoredListenerTLS?
     var proxyProtocol: StoredProxyProtocol?
@@ -161,10 +183,11 @@ struct StoredLoadBalancer: Codable {
         listeners = loadBalancer.listeners.map { listener in
             StoredListener(
                 port: listener.port, trafficProtocol: listener.protocol.rawValue,
-                forward: listener.defaultAction.targetGroups.map {
-                    StoredListener.Choice(targetGroup: $0.targetGroup, weight: $0.weight)
-                },
-                stickyByGroup: listener.defaultAction.isStickyByGroup,
+                forward: listener.defaultAction.forward?.storedChoices ?? [],
+                stickyByGroup: listener.defaultAction.forward?.isStickyByGroup ?? false,
+                defaultAction: listener.protocol.isNetwork ? nil : StoredAction(listener.defaultAction),
+                applicationRules: listener.applicationRules.isEmpty
+                    ? nil : listener.applicationRules.map(StoredApplicationRule.init),
                 attributes: listener.attributes.dictionary,
                 tls: listener.tls.map(StoredListenerTLS.init),
                 proxyProtocol: listener.proxyProtocol.map(StoredProxyProtocol.init),
@@ -187,20 +210,29 @@ struct StoredLoadBalancer: Codable {
         for stored in listeners {
             var listener = Listener(
                 port: stored.port, protocol: try knownProtocol(stored.trafficProtocol),
-                defaultAction: ForwardAction(
-                    targetGroups: stored.forward.map {
-                        ForwardAction.WeightedTargetGroup(targetGroup: $0.targetGroup, weight: $0.weight)
-                    },
-                    isStickyByGroup: stored.stickyByGroup))
+                defaultAction: .forward(
+                    ForwardAction(
+                        targetGroups: stored.forward.map(\.group), isStickyByGroup: stored.stickyByGroup)))
+            if listener.protocol.kind != kind {
+                throw StoredDefinitionError(
+                    message:
+                        "listener \(stored.port) is \(stored.trafficProtocol), but the type is \(kind.rawValue)"
+                )
+            }
+            if let action = stored.defaultAction { listener.defaultAction = try action.action() }
             try listener.attributes.restore(stored.attributes)
-            if listener.protocol == .tls {
+            if listener.protocol.usesTLS {
                 guard let tls = stored.tls else {
-                    throw StoredDefinitionError(message: "TLS listener \(stored.port) has no certificates")
+                    throw StoredDefinitionError(
+                        message: "\(stored.trafficProtocol) listener \(stored.port) has no certificates")
                 }
                 listener.tls = try tls.settings()
             }
             if let headers = stored.proxyProtocol { listener.proxyProtocol = try headers.settings() }
             for rule in stored.rules ?? [] { listener.rules.append(try rule.rule()) }
+            for rule in stored.applicationRules ?? [] {
+                listener.applicationRules.append(try rule.rule())
+            }
             loadBalancer.listeners.append(listener)
         }
         return loadBalancer

@@ -135,9 +135,7 @@ struct StoredRule: Codable {
             case .alpn(let protocols): alpn = protocols
             }
         }
-        forward = rule.action.targetGroups.map {
-            StoredListener.Choice(targetGroup: $0.targetGroup, weight: $0.weight)
-        }
+        forward = rule.action.storedChoices
         stickyByGroup = rule.action.isStickyByGroup
     }
 
@@ -160,10 +158,6 @@ struct StoredRule: Codable {
         }
         return PassthroughRule(
             priority: priority, conditions: conditions,
-            action: ForwardAction(
-                targetGroups: forward.map {
-                    ForwardAction.WeightedTargetGroup(targetGroup: $0.targetGroup, weight: $0.weight)
-                },
-                isStickyByGroup: stickyByGroup))
+            action: ForwardAction(targetGroups: forward.map(\.group), isStickyByGroup: stickyByGroup))
     }
 }

@@ -93,6 +93,20 @@ public struct HTTP2Session: BitwiseCopyable {
         }
     }
 
+    /// The same behind what a buffer holds.
+    public func nextOutput(into output: inout OutputBuffer, inbox: inout HTTP2Inbox) -> Bool {
+        inbox.removeAll()
+        guard let state = unsafe state else { return false }
+        let start = output.count
+        return unsafe output.storage.withUnsafeMutableBufferPointer { buffer in
+            var count = 0
+            let hasMore = unsafe state.send(
+                into: UnsafeMutableBufferPointer(rebasing: buffer[start...]), count: &count, inbox: &inbox)
+            output.count = start + count
+            return hasMore
+        }
+    }
+
     // MARK: Messages out
 
     /// A stream for the request in `block`; nil when the peer takes none (now: see `availableStreamCount`).
@@ -118,7 +132,7 @@ public struct HTTP2Session: BitwiseCopyable {
         return unsafe content.withUnsafeBufferPointer { unsafe state.write($0, stream: stream) }
     }
 
-    /// How much `write` would take.
+    /// How much `write` would take. When that is nothing, an event `writable` follows, as after `write`.
     public func roomToWrite(stream: Int32) -> Int {
         unsafe state?.roomToWrite(stream: stream) ?? 0
     }

@@ -13,6 +13,7 @@ import LinuxIO
 import Logging
 import NetworkMode
 import ServiceLifecycle
+import Serving
 import TLSTermination
 import UnixSignals
 
@@ -65,8 +66,7 @@ struct Appliance: Sendable {
             || predecessor?.offer.registry.preservesClientIP ?? false
         let hasNetAdmin = try Self.reducePrivileges(
             settings, admin: admin, accessLogs: logs, keepsNetAdmin: preservesClientIP)
-        let always = DataPlaneFeatures.all.subtracting(.clientIPPreservation)
-        features = hasNetAdmin ? .all : always
+        features = hasNetAdmin ? .all : .all.subtracting(.clientIPPreservation)
     }
 
     static func readConfiguration(_ path: String) throws(CommandFailure) -> Configuration {
@@ -185,13 +185,14 @@ struct Appliance: Sendable {
         adviseOnKernelSettings()
 
         let probes = try ProbeControlAdapter()
-        let workers = try Workers(
+        let workers = try ModeWorkers(
             processors: processors(), settings: workerSettings, isHolding: predecessor != nil
         ) { target in
             probes.trafficRefused(target)
         }
-        let accessLog = try AccessLog(rings: workers.accessRings)
-        workers.inherit(predecessor?.sockets ?? activation.sockets)
+        let accessLog = try AccessLog(rings: workers.network.accessRings)
+        let inherited = InheritedSockets(predecessor?.sockets ?? activation.sockets)
+        workers.inherit(inherited)
         defer {
             probes.stop()
             workers.stop()
@@ -230,7 +231,7 @@ struct Appliance: Sendable {
         let signals = await UnixSignalsSequence(trapping: .sighup, .sigterm, .sigint, .sigusr2)
         try await predecessor?.takeOver(workers, registry, version: WeirVersion.current)
         closeFormerAdminSocket()
-        settleInheritance(workers)
+        settle(inherited, workers)
         try await run(
             registry, workers: workers, contexts: contexts, accessLog: accessLog, admin: socket,
             signals: signals)
@@ -287,9 +288,9 @@ struct Appliance: Sendable {
     }
 
     /// Once this process serves: closes sockets that no listener wanted, and gives every worker its share.
-    private func settleInheritance(_ workers: Workers) {
+    private func settle(_ inherited: InheritedSockets, _ workers: ModeWorkers) {
         for warning in activation.warnings { logger.warning("\(warning)") }
-        let unclaimed = workers.closeUnclaimed()
+        let unclaimed = inherited.closeUnclaimed()
         if !unclaimed.isEmpty {
             let list = unclaimed.joined(separator: ", ")
             if predecessor == nil {
@@ -312,7 +313,7 @@ struct Appliance: Sendable {
     // MARK: - Running
 
     private func run(
-        _ registry: Registry, workers: Workers, contexts: TLSContexts, accessLog: AccessLog,
+        _ registry: Registry, workers: ModeWorkers, contexts: TLSContexts, accessLog: AccessLog,
         admin socket: AdminListeningSocket, signals: UnixSignalsSequence
     ) async throws {
         let upgrader = Upgrader(
@@ -429,7 +430,7 @@ struct Appliance: Sendable {
     }
 
     /// Says once when a source address has used more than half of its ports towards a target.
-    private func watchPorts(_ workers: Workers) async {
+    private func watchPorts(_ workers: ModeWorkers) async {
         var isWarned = false
         while (try? await Task.sleep(for: .seconds(10))) != nil {
             let warnings = workers.portWarnings

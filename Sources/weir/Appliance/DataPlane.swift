@@ -4,12 +4,12 @@ import Balancing
 import ControlPlane
 import HealthChecking
 import LinuxIO
-import NetworkMode
+import Serving
 import Synchronization
 
 /// Network mode's workers, asked with async calls.
 final class WorkerControlAdapter: WorkerControl {
-    private let workers: Workers
+    private let workers: ModeWorkers
     private let contexts: TLSContexts
     private let accessLog: AccessLog
     private let startWarnings: [String]
@@ -18,7 +18,7 @@ final class WorkerControlAdapter: WorkerControl {
     private static let listingTimeout = Duration.seconds(5)
 
     /// - Parameter startWarnings: What was found at start and stays true, such as lowered flow limits.
-    init(workers: Workers, contexts: TLSContexts, accessLog: AccessLog, startWarnings: [String]) {
+    init(workers: ModeWorkers, contexts: TLSContexts, accessLog: AccessLog, startWarnings: [String]) {
         self.workers = workers
         self.contexts = contexts
         self.accessLog = accessLog
@@ -29,8 +29,7 @@ final class WorkerControlAdapter: WorkerControl {
 
     var warnings: [String] {
         var warnings =
-            startWarnings + workers.portWarnings + workers.clientAddressWarnings
-            + accessLog.warnings
+            startWarnings + workers.warnings + accessLog.warnings
         let droppedCount = droppedLogLineCount
         if droppedCount > 0 {
             warnings.append(
@@ -90,15 +89,22 @@ final class WorkerControlAdapter: WorkerControl {
         // One list at a time: each costs every worker a little of each turn.
         guard await listings.take() else { return nil }
         defer { listings.giveBack() }
-        let collector = FlowCollector(countMax: countMax, workerCount: workers.count)
         let deadline = ContinuousClock.now + Self.listingTimeout
-        repeat {
-            let isAnswered = await Deadline.wait(until: deadline) { onComplete in
-                workers.list(into: collector, onComplete: onComplete)
-            }
-            guard isAnswered else { return nil }
-        } while !collector.isComplete
-        return collector.result
+        var flows: [FlowRecord] = []
+        var omittedCount = 0
+        for mode in workers.all {
+            let collector = FlowCollector(
+                countMax: max(0, countMax - flows.count), workerCount: mode.count)
+            repeat {
+                let isAnswered = await Deadline.wait(until: deadline) { onComplete in
+                    mode.list(into: collector, onComplete: onComplete)
+                }
+                guard isAnswered else { return nil }
+            } while !collector.isComplete
+            flows += collector.result.flows
+            omittedCount += collector.result.omittedCount
+        }
+        return (flows, omittedCount)
     }
 
     func drain() async {

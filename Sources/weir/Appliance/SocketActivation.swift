@@ -7,7 +7,7 @@ import AdminModel
 import Balancing
 import Foundation
 import LinuxIO
-import NetworkMode
+import Serving
 
 struct SocketActivation: Sendable {
     /// SD_LISTEN_FDS_START.

@@ -9,6 +9,7 @@ import ControlPlane
 import HealthChecking
 import LinuxIO
 import NetworkMode
+import Serving
 import Synchronization
 import TLSTermination
 
@@ -26,7 +27,7 @@ final class TLSContexts: CertificateControl {
         var nextTicket: UInt64 = 1
     }
 
-    private let workers: Workers
+    private let workers: ModeWorkers
     private let probes: ProbeControlAdapter
     private let accessLog: AccessLog
     private let ticketKeyFile: String?
@@ -38,7 +39,7 @@ final class TLSContexts: CertificateControl {
     ///   - ticketKeyFile: Nil draws keys and replaces them as time goes on; see `advanceTicketKeys`.
     ///   - formerTicketKeys: Those that a former process drew.
     init(
-        workers: Workers, probes: ProbeControlAdapter, accessLog: AccessLog, ticketKeyFile: String?,
+        workers: ModeWorkers, probes: ProbeControlAdapter, accessLog: AccessLog, ticketKeyFile: String?,
         formerTicketKeys: [UInt8]? = nil
     ) throws(TLSConfigurationError) {
         self.workers = workers

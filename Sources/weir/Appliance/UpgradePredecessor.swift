@@ -7,7 +7,7 @@ import Balancing
 import ControlPlane
 import Foundation
 import LinuxIO
-import NetworkMode
+import Serving
 
 /// The process that this one takes over from.
 final class UpgradePredecessor: Sendable {
@@ -79,7 +79,8 @@ final class UpgradePredecessor: Sendable {
     }
 
     /// Says that everything is prepared, takes the flows, and serves. Nothing can fail after `begin`.
-    func takeOver(_ workers: Workers, _ registry: Registry, version: String) async throws(CommandFailure) {
+    func takeOver(_ workers: ModeWorkers, _ registry: Registry, version: String) async throws(CommandFailure)
+    {
         let arrived: [(flow: HandedOverFlow, socket: Descriptor)]
         do {
             arrived = try await onOwnThread { [channel] in

@@ -11,7 +11,7 @@ import ControlPlane
 import Foundation
 import LinuxIO
 import Logging
-import NetworkMode
+import Serving
 import Synchronization
 
 final class Upgrader: Sendable {
@@ -20,7 +20,7 @@ final class Upgrader: Sendable {
     /// From `begin` to `serving`: all that is left to do is to take flows in.
     private static let switchSeconds = 30
 
-    private let workers: Workers
+    private let workers: ModeWorkers
     private let contexts: TLSContexts
     private let registry: Registry
     private let admin: AdminListeningSocket
@@ -34,7 +34,7 @@ final class Upgrader: Sendable {
     private let onHandedOver = Mutex<(@Sendable () async -> Void)?>(nil)
 
     init(
-        workers: Workers, contexts: TLSContexts, registry: Registry, admin: AdminListeningSocket,
+        workers: ModeWorkers, contexts: TLSContexts, registry: Registry, admin: AdminListeningSocket,
         adminAddress: AdminAddress, ownsAdminFile: Bool, program: String, logger: Logger
     ) {
         self.workers = workers

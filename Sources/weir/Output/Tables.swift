@@ -31,9 +31,20 @@ enum Tables {
             .init("REJECTED", .right))
         for listener in listeners {
             table.add(
-                .init(listener.id, .bold), .init(listener.protocol), .init(forward(listener.forward)),
+                .init(listener.id, .bold), .init(listener.protocol), .init(action(of: listener)),
                 active(listener.statistics), new(listener.statistics), bytes(listener.statistics),
                 resets(listener.statistics), rejected(listener.statistics))
+        }
+        return table.render(style, indent: indent)
+    }
+
+    /// Each rule in one line: its conditions and its action in words.
+    static func rules(_ rules: [RuleDescription], _ style: Style, indent: Int = 0) -> String {
+        var table = TextTable(.init("PRIORITY", .right), .init("CONDITIONS"), .init("ACTION"))
+        for rule in rules {
+            table.add(
+                .init(rule.priority.map(String.init) ?? "default", .bold), .init(rule.conditionText),
+                .init(rule.actionText))
         }
         return table.render(style, indent: indent)
     }
@@ -95,6 +106,15 @@ enum Tables {
             response.omittedCount == 0
             ? "" : "and \(HumanText.count(UInt64(response.omittedCount))) more; raise --limit to see them\n"
         return table.render(style) + omitted
+    }
+
+    /// Where the default action leads: groups, or what is answered; and how many rules come before it.
+    private static func action(of listener: ListenerDescription) -> String {
+        let action =
+            listener.forward.isEmpty
+            ? listener.defaultAction?.text ?? "" : forward(listener.forward)
+        guard let count = listener.ruleCount, count > 0 else { return action }
+        return "\(action) (\(HumanText.counted(count, "rule")))"
     }
 
     /// `web`, or `web 90, canary 10`.

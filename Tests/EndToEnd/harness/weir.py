@@ -231,6 +231,14 @@ class Weir:
 
     # What it says of itself
 
+    @property
+    def is_application(self):
+        return any(b.get("type") == "application" for b in self.config["load_balancers"])
+
+    def pooled_connection_count(self):
+        """Connections to targets, of exchanges and of none."""
+        return sum(g["statistics"]["active_flow_count_tcp"] for g in self.api("/v1/status")["target_groups"])
+
     def group(self, name):
         return self.api(f"/v1/target-groups/{name}")
 
@@ -294,10 +302,12 @@ class Weir:
         status = self.api("/v1/status")
         udp = sum(b["statistics"]["active_flow_count_udp"] for b in status["load_balancers"])
         pipes = status["counters"].get("pipes_open", 0)
+        # Application mode keeps connections to targets for the next request.
+        pooled = self.pooled_connection_count() if self.is_application else 0
         # Probes in flight, admin connections and the store's files come and go.
         allowance = 8 + len([t for g in status["target_groups"] for t in g["targets"]])
         count = self.fd_count()
-        limit = self.baseline_fd_count + udp + 2 * pipes + allowance
+        limit = self.baseline_fd_count + udp + 2 * pipes + pooled + allowance
         assert count <= limit, f"{count} descriptors, {self.baseline_fd_count} at start, at most {limit} expected"
         return True
 

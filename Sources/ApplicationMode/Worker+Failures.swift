@@ -1,0 +1,282 @@
+// Everything that can go wrong, and what each side is told.
+//
+// Before the final head went out, a failure becomes a status, or another try where no byte was answered and asking
+// twice does no harm. Afterwards the only honest sign is an end before the content's: a reset.
+
+import Balancing
+import HTTPCore
+import LinuxIO
+import Serving
+
+/// Why an exchange has no answer of a target's.
+enum ExchangeFailure: UInt8, BitwiseCopyable {
+    case none = 0
+    case noListener
+    case desync
+    case incompatibleProtocol
+    case noTarget
+    case noMemory
+    case noDescriptor
+    case headTooLarge
+    case malformedContent
+    case connectFailed
+    case connectTimedOut
+    case targetClosed
+    case targetTimedOut
+    case malformedResponse
+    case badRedirect
+    case badRewrite
+    case requestTimedOut
+
+    /// As ELBv2 answers it.
+    var statusCode: Int {
+        switch self {
+        case .desync, .malformedContent, .badRedirect: 400
+        case .requestTimedOut: 408
+        case .incompatibleProtocol: 464
+        case .headTooLarge: 431
+        case .none, .badRewrite: 500
+        case .connectFailed, .targetClosed, .malformedResponse: 502
+        case .noListener, .noTarget, .noMemory, .noDescriptor: 503
+        case .connectTimedOut, .targetTimedOut: 504
+        }
+    }
+}
+
+extension Worker {
+    // MARK: - Before the answer
+
+    /// Ends an exchange that has no answer: a page with the status, if the client can still be told.
+    mutating func fail(_ exchange: Int, _ failure: ExchangeFailure, at now: Instant) {
+        exchanges[exchange].failure = failure
+        if exchanges[exchange].phase == .responding || exchanges[exchange].phase == .tunnel {
+            abort(exchange, at: now)
+        } else {
+            answer(exchange, status: failure.statusCode, at: now)
+        }
+    }
+
+    /// A head that is no request: the connection ends with a status.
+    mutating func refuseHead(_ slot: Int, _ fault: HeadFault, at now: Instant) {
+        exchangeCounters.add(1, .refusedHeads, listener: connections[slot].listener)
+        guard let exchange = makeRefusedExchange(slot, stream: 0, at: now) else {
+            closeClient(slot, at: now)
+            return
+        }
+        answer(exchange, status: fault.statusCode, at: now)
+    }
+
+    /// An exchange for what is no request, so that it is answered and logged like any other.
+    mutating func makeRefusedExchange(_ slot: Int, stream: Int32, at now: Instant) -> Int? {
+        requestHead.method = .other
+        requestHead.isPersistent = false
+        requestHead.expectsContinue = false
+        requestHead.framing = .none
+        requestHead.version = stream > 0 ? .http2 : .http11
+        requestHead.upgrade = .none
+        guard let exchange = makeExchange(slot, stream: stream, at: now) else { return nil }
+        if stream > 0 { connections[slot].http2.setTag(tag(of: exchange), stream: stream) }
+        return exchange
+    }
+
+    // MARK: - One side breaks
+
+    /// A connection of either side was reset, or its network is gone.
+    mutating func connectionBroke(_ slot: Int, at now: Instant) {
+        switch (connections[slot].role, connections[slot].phase) {
+        case (_, .http2):
+            http2Broke(slot, at: now)
+        case (.client, _):
+            if let exchange = connections[slot].exchange {
+                clientBroke(exchange, at: now)
+            } else {
+                core.counters.add(1, .clientResets, listener: connections[slot].listener)
+                closeClient(slot, at: now)
+            }
+        case (.target, .idle):
+            pool.remove(slot, &connections)
+            closeTarget(slot, at: now)
+        case (.target, .connecting), (.target, .securing):
+            connectFailed(slot, at: now)
+        case (.target, _):
+            if let exchange = connections[slot].exchange {
+                targetBroke(exchange, at: now)
+            } else {
+                closeTarget(slot, at: now)
+            }
+        }
+    }
+
+    /// The client is gone: nobody waits for the answer any more (460 in the log).
+    mutating func clientBroke(_ exchange: Int, at now: Instant) {
+        core.counters.add(1, .clientResets, listener: exchanges[exchange].listener)
+        let client = Int(exchanges[exchange].client)
+        clientLeft(exchange, at: now)
+        if !connections[client].http2.isOpen { closeClient(client, withReset: true, at: now) }
+    }
+
+    /// The same for an exchange whose connection may have others, or is closed by the caller.
+    mutating func clientLeft(_ exchange: Int, at now: Instant) {
+        if exchanges[exchange].statusCode == 0 {
+            exchanges[exchange].statusCode = 460
+            countOwnStatus(exchange, 460)
+        }
+        leaveTarget(exchange, isClean: false, at: now)
+        end(exchange, at: now)
+    }
+
+    /// The target's connection or stream ended or broke before its answer was whole.
+    ///
+    /// - Parameter isUnprocessed: The target says that it has not looked at the request.
+    mutating func targetBroke(_ exchange: Int, isUnprocessed: Bool = false, at now: Instant) {
+        let isReused = exchanges[exchange].target.map { connections[$0].isReused } ?? isUnprocessed
+        leaveTarget(exchange, isClean: false, at: now)
+        let (target, listener) = (exchanges[exchange].targetNumber, exchanges[exchange].listener)
+        guard exchanges[exchange].phase == .awaitingHead || exchanges[exchange].phase == .connecting else {
+            core.counters.add(1, .targetResets, target: target, listener: listener)
+            abort(exchange, at: now)
+            return
+        }
+        if isReused, isRepeatable(exchange, isUnprocessed: isUnprocessed) {
+            // It waited in the pool and was closed meanwhile. That is no failure of the target: it gets the
+            // request again, on another connection.
+            repeatRequest(exchange, at: now)
+            return
+        }
+        core.counters.add(1, .targetResets, target: target, listener: listener)
+        endOutstanding(exchange, .connectionError, at: now)
+        fail(exchange, .targetClosed, at: now)
+    }
+
+    /// Whether the request may be sent once more: it is whole, nothing was answered, and it either never left or
+    /// does no harm twice (RFC 9110 section 9.2.2).
+    private func isRepeatable(_ exchange: Int, isUnprocessed: Bool) -> Bool {
+        guard exchanges[exchange].replay.count > 0, exchanges[exchange].isReplayWhole,
+            exchanges[exchange].answeredAt.nanoseconds == 0,
+            exchanges[exchange].repeatCount < Limits.requestRepeatCountMax
+        else { return false }
+        if isUnprocessed { return true }
+        return switch exchanges[exchange].method {
+        case .get, .head, .options, .put, .delete, .trace: true
+        case .post, .patch, .connect, .other: !exchanges[exchange].hasSentBytes
+        }
+    }
+
+    private mutating func repeatRequest(_ exchange: Int, at now: Instant) {
+        exchangeCounters.add(1, .repeatedRequests, target: exchanges[exchange].targetNumber)
+        exchanges[exchange].repeatCount += 1
+        exchanges[exchange].phase = .connecting
+        endOutstanding(exchange, .abandoned, at: now)
+        exchanges[exchange].replaySentCount = 0
+        // The same target is welcome again: forget that it was tried.
+        exchanges[exchange].tried = TriedTargets()
+        // Other pooled connections of the same age are probably closed as well.
+        while let idle = pool.top(of: exchanges[exchange].targetNumber) {
+            pool.remove(idle, &connections)
+            closeTarget(idle, at: now)
+        }
+        findTarget(exchange, at: now)
+    }
+
+    /// The answer cannot be finished: both sides are cut off, so that nobody takes it for whole.
+    mutating func abort(_ exchange: Int, at now: Instant) {
+        let client = Int(exchanges[exchange].client)
+        let stream = exchanges[exchange].clientStream
+        leaveTarget(exchange, isClean: false, at: now)
+        core.counters.add(1, .balancerResets, listener: exchanges[exchange].listener)
+        end(exchange, at: now)
+        if connections[client].http2.isOpen {
+            connections[client].http2.reset(stream: stream, code: .internalError)
+            markDirty(client)
+        } else {
+            closeClient(client, withReset: true, at: now)
+        }
+    }
+
+    // MARK: - Nothing moves
+
+    mutating func clientTimedOut(_ slot: Int, at now: Instant) {
+        if connections[slot].phase == .http2, connections[slot].exchangePlusOne > 0 {
+            // Its exchanges have deadlines of their own.
+            timers.set(slot, to: now.advanced(bySeconds: idleTimeoutSeconds(of: connections[slot].listener)))
+            return
+        }
+        guard let exchange = connections[slot].exchange else {
+            if connections[slot].phase == .http2 {
+                // Nobody has asked for anything for long enough.
+                connections[slot].http2.goAway()
+                markDirty(slot)
+                timers.set(slot, to: now.advanced(bySeconds: Limits.lingerSeconds))
+                return
+            }
+            if connections[slot].phase == .http1, connections[slot].headStartedAt.nanoseconds > 0 {
+                timeOutHead(slot, at: now)
+            } else {
+                // Without a reset: the kernel goes on with what a slow client has not taken of its answer.
+                closeClient(slot, at: now)
+            }
+            return
+        }
+        // The target may be working on it, or still sending: its own deadline counts that.
+        if let target = exchanges[exchange].target, targetDeadline(target) > now {
+            timers.set(slot, to: targetDeadline(target))
+            return
+        }
+        if exchanges[exchange].phase == .connecting {
+            noteConnectFailure(exchange, at: now)
+            fail(exchange, .connectTimedOut, at: now)
+        } else if exchanges[exchange].phase == .awaitingHead, exchanges[exchange].up.isDone {
+            fail(exchange, .targetTimedOut, at: now)
+        } else if exchanges[exchange].phase == .awaitingHead {
+            fail(exchange, .requestTimedOut, at: now)
+        } else {
+            abort(exchange, at: now)
+        }
+    }
+
+    private mutating func timeOutHead(_ slot: Int, at now: Instant) {
+        guard let exchange = makeRefusedExchange(slot, stream: 0, at: now) else {
+            closeClient(slot, at: now)
+            return
+        }
+        fail(exchange, .requestTimedOut, at: now)
+    }
+
+    /// Nothing moved for an exchange of HTTP/2 for too long, whatever its connections carry besides.
+    mutating func exchangeTimerFired(_ exchange: Int, at now: Instant) {
+        let timeout = idleTimeoutSeconds(of: exchanges[exchange].listener)
+        let deadline = exchanges[exchange].lastMovedAt.advanced(bySeconds: timeout)
+        guard deadline <= now else {
+            exchangeTimers.set(exchange, to: deadline)
+            return
+        }
+        switch exchanges[exchange].phase {
+        case .free: return
+        case .responding, .tunnel: abort(exchange, at: now)
+        case .connecting: fail(exchange, .connectTimedOut, at: now)
+        case .awaitingHead:
+            endOutstanding(exchange, .connectionError, at: now)
+            fail(exchange, exchanges[exchange].up.isDone ? .targetTimedOut : .requestTimedOut, at: now)
+        }
+    }
+
+    /// No byte came from a target for too long.
+    mutating func targetTimedOut(_ slot: Int, at now: Instant) {
+        if connections[slot].phase == .http2 {
+            // Its exchanges have deadlines of their own.
+            timers.set(slot, to: now.advanced(bySeconds: idleTimeoutSeconds(of: connections[slot].listener)))
+            return
+        }
+        guard let exchange = connections[slot].exchange else {
+            closeTarget(slot, at: now)
+            return
+        }
+        guard exchanges[exchange].phase == .awaitingHead else {
+            abort(exchange, at: now)
+            return
+        }
+        endOutstanding(exchange, .connectionError, at: now)
+        leaveTarget(exchange, isClean: false, at: now)
+        fail(exchange, exchanges[exchange].up.isDone ? .targetTimedOut : .requestTimedOut, at: now)
+    }
+}

@@ -1,0 +1,73 @@
+// Where copied bytes wait that a slow sink did not take: cells of a read's size, touched only when needed.
+
+import Balancing
+import LinuxIO
+import TLSTermination
+
+public struct Stash: ~Copyable {
+    private var region: ByteRegion
+    private var allocator: SlotAllocator
+    /// Warm cells beyond this many give their pages back, so that a crowd of slow readers leaves no memory behind.
+    private static let warmCellCount = 64
+    public let cellByteCount: Int
+
+    /// - Parameter cellByteCount: What a cell takes; address space for all of them is reserved at once.
+    public init(cellCount: Int, cellByteCount: Int = Limits.encryptedByteCountMax) {
+        self.cellByteCount = cellByteCount
+        region = ByteRegion(byteCount: cellCount * cellByteCount)
+        allocator = SlotAllocator(capacity: cellCount)
+    }
+
+    /// Moves bytes from scratch memory into a cell. There is a cell for every direction of every flow.
+    public mutating func keep(_ scratch: borrowing ByteRegion, at offset: Int, byteCount: Int) -> Int? {
+        guard let cell = allocator.allocate() else { return nil }
+        region.copy(from: scratch, at: offset, to: cell * cellByteCount, byteCount: byteCount)
+        return cell
+    }
+
+    /// Moves bytes into a cell; nil when all are taken, or when there are too many bytes for one.
+    public mutating func keep(_ bytes: Span<UInt8>) -> Int? {
+        guard bytes.count <= cellByteCount, let cell = allocator.allocate() else { return nil }
+        region.write(bytes, at: cell * cellByteCount)
+        return cell
+    }
+
+    /// Adds bytes to a cell that holds `count` already; false when they do not fit.
+    public func append(_ bytes: Span<UInt8>, to cell: Int, holding count: Int) -> Bool {
+        guard bytes.count <= cellByteCount - count else { return false }
+        region.write(bytes, at: cell * cellByteCount + count)
+        return true
+    }
+
+    /// Copies what a cell holds to the front of `bytes`.
+    public func copy(cell: Int, offset: Int, byteCount: Int, into bytes: inout [UInt8]) {
+        region.read(at: cell * cellByteCount + offset, byteCount: byteCount, into: &bytes)
+    }
+
+    /// Lends what a cell holds.
+    public func withBytes<Result>(
+        cell: Int, offset: Int, byteCount: Int, _ body: (Span<UInt8>) -> Result
+    ) -> Result {
+        region.parse(at: cell * cellByteCount + offset, byteCount: byteCount, body)
+    }
+
+    public func send(cell: Int, offset: Int, byteCount: Int, to socket: Descriptor) -> IOOutcome {
+        socket.send(from: region, at: cell * cellByteCount + offset, byteCount: byteCount)
+    }
+
+    /// As `send`, through a TLS session.
+    package func write(
+        cell: Int, offset: Int, byteCount: Int, through session: inout TLSSession
+    ) -> TLSTransfer {
+        session.write(from: region, at: cell * cellByteCount + offset, byteCount: byteCount)
+    }
+
+    public mutating func free(cell: Int) {
+        allocator.free(cell)
+        if cell >= Self.warmCellCount {
+            region.discard(at: cell * cellByteCount, byteCount: cellByteCount)
+        }
+    }
+
+    public var usedCount: Int { allocator.usedCount }
+}
