@@ -42,6 +42,7 @@ final class TestEndpoint {
     /// The last heads, whole.
     var requestHeads: [Int32: RequestHead] = [:]
     var responseHeads: [Int32: ResponseHead] = [:]
+    var trailers: [Int32: [HeadField]] = [:]
     var failure: HTTP2Failure?
     /// Content is told back as consumed when it comes.
     var consumesContent = true
@@ -130,7 +131,8 @@ final class TestEndpoint {
             if consumesContent { session.consumed(stream: stream, byteCount: Int(place.count)) }
             return .content(stream, Array(input[place.range]))
         case .trailers(let stream, let section):
-            return .trailers(stream, fields(inbox.trailerSections[section]))
+            trailers[stream] = inbox.trailerSections[section]
+            return .trailers(stream, fields(inbox.trailerSections[section].filter { !$0.isHopByHop }))
         case .endOfStream(let stream): return .endOfStream(stream)
         case .reset(let stream, let reset):
             return .reset(stream, reset.code, reset.origin, isUnprocessed: reset.isUnprocessed)
