@@ -78,11 +78,12 @@ public enum HTTP2Refusal: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case headTooLarge
     /// CONNECT, also the extended one of RFC 8441.
     case connectMethod
+    case traceMethod
 
     public var statusCode: Int {
         switch self {
         case .headTooLarge: 431
-        case .connectMethod: 405
+        case .connectMethod, .traceMethod: 405
         }
     }
 }
