@@ -161,6 +161,9 @@ extension UnsafeMutablePointer<SessionState> {
             unsafe pointee.block.expectsContinue = HTTP2Syntax.isContinue(value)
         case .cookie:
             unsafe pointee.block.cookieCount += 1
+        case .other:
+            // A target of HTTP/1.1 might find another framing in it than the one that is written.
+            if unsafe FramingDisguise.unmask(name.span, 0..<name.count) != nil { field.isHopByHop = true }
         default: break
         }
         unsafe pointee.inbox?.pointee.openFields.append(field)
@@ -215,9 +218,11 @@ extension UnsafeMutablePointer<SessionState> {
             if unsafe pointee.block.isOversized {
                 unsafe dropFields()
                 unsafe report(.refusal(stream: stream, reason: .headTooLarge, endsStream: endsStream))
-            } else if unsafe pointee.block.method == .connect {
+            } else if unsafe pointee.block.method == .connect || pointee.block.method == .trace {
+                let reason: HTTP2Refusal =
+                    unsafe pointee.block.method == .connect ? .connectMethod : .traceMethod
                 unsafe dropFields()
-                unsafe report(.refusal(stream: stream, reason: .connectMethod, endsStream: endsStream))
+                unsafe report(.refusal(stream: stream, reason: reason, endsStream: endsStream))
             } else {
                 let index = unsafe inbox.pointee.nextRequestHead()
                 unsafe fillRequest(index, endsStream: endsStream)
