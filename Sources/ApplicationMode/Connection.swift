@@ -4,6 +4,7 @@
 // socket, its slot and nothing else; bytes that cannot go on wait in cells that are given back at once.
 
 import Balancing
+import HTTPCore
 import LinuxIO
 import TLSTermination
 
@@ -24,6 +25,8 @@ struct Connection: BitwiseCopyable {
         case securing
         /// A client between requests or in one, over HTTP/1.
         case http1
+        /// Streams of either side; see Worker+HTTP2.swift.
+        case http2
         /// A client that was answered for the last time: what it still sends is read and dropped, so that no reset
         /// overtakes the answer (RFC 9112 section 9.6).
         case lingering
@@ -67,8 +70,14 @@ struct Connection: BitwiseCopyable {
     var target = TargetNumber(0)
     /// The group of a target's connection, in the snapshot by which it was opened.
     var group: UInt32 = 0
-    /// The exchange under way, plus one.
+    /// The exchange under way, plus one; with HTTP/2 the first of several.
     var exchangePlusOne: UInt32 = 0
+    var http2 = HTTP2Session.none
+    /// Frames wait for the end of the turn.
+    var isDirty = false
+    /// To a target that is spoken to by HTTP/2, and in the shared pool now.
+    var isShared = false
+    var isPooled = false
     /// Neighbours in the pool of the target, plus one.
     var nextPlusOne: UInt32 = 0
     var previousPlusOne: UInt32 = 0

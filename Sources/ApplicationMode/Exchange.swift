@@ -11,6 +11,8 @@ enum ContentForm: UInt8, BitwiseCopyable {
     /// As it is: its length was told, or the connection's end tells.
     case raw
     case chunked
+    /// As DATA frames of HTTP/2.
+    case frames
 }
 
 /// Content on its way from one connection to another.
@@ -23,6 +25,16 @@ struct ContentLane: BitwiseCopyable {
     var pipe = Pipe.none
     /// Bytes in the pipe.
     var pipeByteCount: UInt32 = 0
+    /// Content that came by HTTP/2 and could not go on yet, at most a stream's window.
+    var held = Held()
+    /// Trailers that came by HTTP/2, as lines of HTTP/1.
+    var trailers = Held()
+    /// No more content comes by HTTP/2.
+    var hasSourceEnded = false
+    /// The worker's `trailerBlock` has this lane's trailers, to be sent at once.
+    var hasTrailerBlock = false
+    /// In a tunnel: the sink has been told of the end.
+    var hasPassedEnd = false
     /// Content only, without heads and chunk lines.
     var byteCount: UInt64 = 0
 }
@@ -43,7 +55,17 @@ struct Exchange: BitwiseCopyable {
     var phase = Phase.free
     var generation: UInt32 = 0
     var client: UInt32 = 0
+    /// Zero for HTTP/1.
+    var clientStream: Int32 = 0
     var targetPlusOne: UInt32 = 0
+    var targetStream: Int32 = 0
+    /// Neighbours among the exchanges of its client's and its target's connection, plus one.
+    var nextOfClientPlusOne: UInt32 = 0
+    var previousOfClientPlusOne: UInt32 = 0
+    var nextOfTargetPlusOne: UInt32 = 0
+    var previousOfTargetPlusOne: UInt32 = 0
+    /// Waits among the touched ones; see `Worker.touched`.
+    var isTouched = false
 
     var listener = ListenerNumber(0)
     var rule: UInt32 = 0
@@ -73,6 +95,8 @@ struct Exchange: BitwiseCopyable {
     var replaySentCount: UInt32 = 0
     /// `replay` is the whole request.
     var isReplayWhole = false
+    /// Bytes of the head in `replay`.
+    var replayHeadCount: UInt32 = 0
     /// A byte of the request went out on the present connection.
     var hasSentBytes = false
 
@@ -81,6 +105,9 @@ struct Exchange: BitwiseCopyable {
 
     /// Interim responses so far.
     var interimCount: UInt8 = 0
+    /// Connections of HTTP/2 that had no stream left for it.
+    var refusedStreamCount: UInt8 = 0
+    var repeatCount: UInt8 = 0
     var failure = ExchangeFailure.none
     var statusCode: UInt16 = 0
     var targetStatusCode: UInt16 = 0

@@ -109,7 +109,11 @@ extension Worker {
                 handshakeCount -= 1
                 connections[slot].phase = .http1
                 armClient(slot, at: now)
-                serve(slot, at: now)
+                if connections[slot].session.speaks("h2") {
+                    beginHTTP2(slot, at: now)
+                } else {
+                    serve(slot, at: now)
+                }
             } else {
                 targetIsOpen(slot, at: now)
             }
@@ -186,6 +190,9 @@ extension Worker {
         }
         if connections[slot].headStartedAt.nanoseconds == 0 { connections[slot].headStartedAt = now }
         switch readRequest(slot, byteCount: filling.byteCount, at: now) {
+        case .http2:
+            beginHTTP2(slot, at: now)
+            return false
         case .waits:
             if connections[slot].hasEnded {
                 closeClient(slot, at: now)
@@ -210,6 +217,8 @@ extension Worker {
     private enum HeadStep {
         case exchange(Int, Decision)
         case waits
+        /// The client speaks HTTP/2 and knows that Weir does.
+        case http2
         /// No memory to go on with.
         case lost
         case refused(HeadFault)
@@ -220,6 +229,15 @@ extension Worker {
         var lent = borrowInput()
         defer { giveBack(&lent) }
         let bytes = lent.span.extracting(0..<byteCount)
+        if connections[slot].requestCount == 0, !connections[slot].isSecure {
+            switch ConnectionPreface.match(bytes) {
+            case .partial:
+                return keepInput(slot, bytes, 0..<byteCount) ? .waits : .lost
+            case .yes where isHTTP2Enabled(slot):
+                return keepInput(slot, bytes, 0..<byteCount) ? .http2 : .lost
+            case .yes, .no: break
+            }
+        }
         switch RequestParser.parse(bytes, into: &requestHead, limits: .standard) {
         case .needMore:
             return keepInput(slot, bytes, 0..<byteCount) ? .waits : .lost
@@ -238,6 +256,10 @@ extension Worker {
 
     func idleTimeoutSeconds(of listener: ListenerNumber) -> Int {
         routing.listener(listener)?.attributes.idleTimeoutSeconds ?? 60
+    }
+
+    private func isHTTP2Enabled(_ slot: Int) -> Bool {
+        routing.listener(connections[slot].listener)?.attributes.isHTTP2Enabled ?? false
     }
 
     /// Sets the client's next deadline, from what it is waited for.
@@ -329,6 +351,7 @@ extension Worker {
     mutating func dismantle(_ slot: Int, withReset: Bool) {
         free(connections[slot].input)
         free(connections[slot].output)
+        connections[slot].http2.free()
         if connections[slot].isSecure {
             if !withReset { _ = connections[slot].session.shutdown() }
             connections[slot].session.free()

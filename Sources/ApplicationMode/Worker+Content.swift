@@ -21,7 +21,7 @@ extension Worker {
     /// Rewrites content from the front of some bytes into the form that its sink wants.
     static func relay(
         _ bytes: Span<UInt8>, from position: inout Int, through lane: inout ContentLane,
-        trailers: inout [HeadField], into output: inout OutputBuffer
+        trailers: inout [HeadField], block: inout HTTP2FieldBlock, into output: inout OutputBuffer
     ) -> RelayOutcome {
         while true {
             switch lane.reader.next(bytes, from: &position) {
@@ -35,8 +35,14 @@ extension Worker {
                     output.append(bytes, range)
                 }
             case .trailers(let range):
-                guard lane.form == .chunked else { continue }
+                guard lane.form != .raw else { continue }
                 TrailerSection.read(bytes, range, into: &trailers)
+                if lane.form == .frames {
+                    block.beginTrailers()
+                    for index in trailers.indices { block.append(trailers[index], of: bytes) }
+                    lane.hasTrailerBlock = block.count > 0
+                    continue
+                }
                 ChunkWriter.appendEnd(trailers: trailers, bytes, to: &output)
                 lane.isDone = true
             case .needMore:
@@ -84,50 +90,55 @@ extension Worker {
             return false
         }
         guard !connections[target].isBroken else { return false }
-        guard let hasSentHead = sendReplay(exchange, target, at: now) else { return writingFailed(target) }
+        let isHTTP2 = connections[target].http2.isOpen
+        guard
+            let hasSentHead = isHTTP2
+                ? sendReplayContent(exchange, target) : sendReplay(exchange, target, at: now)
+        else { return writingFailed(exchange, target, at: now) }
         guard hasSentHead else { return false }
-        switch flush(target, at: now) {
-        case true: break
-        case false: return false
-        case nil: return writingFailed(target)
-        }
-        guard !exchanges[exchange].up.isDone else { return false }
         let client = Int(exchanges[exchange].client)
-        if exchanges[exchange].phase == .tunnel {
-            return pumpTunnel(exchange, isUp: true, from: client, to: target, at: now)
+        // Also when all has been read: the target may not have taken the last of it.
+        guard let room = roomToSend(target, stream: exchanges[exchange].targetStream, at: now) else {
+            return writingFailed(exchange, target, at: now)
         }
-        if isSpliceable(client, target, exchanges[exchange].up), lendPipe(to: exchange, isUp: true) {
+        guard room > 0 else { return false }
+        if exchanges[exchange].up.isDone {
+            return exchanges[exchange].phase == .tunnel && passEnd(exchange, isUp: true, to: target)
+        }
+        if isSpliceable(exchange, client, target, exchanges[exchange].up), lendPipe(to: exchange, isUp: true)
+        {
             return splice(exchange, isUp: true, from: client, to: target, at: now)
         }
-        let filling = fill(client, at: now)
-        guard filling.failure == nil else {
+        switch relay(exchange, isUp: true, from: client, room: room, at: now) {
+        case .nothing:
+            return false
+        case .sourceBroke:
             clientBroke(exchange, at: now)
             return false
-        }
-        guard filling.byteCount > 0 else {
-            // The client ends in the middle of its request: nobody can answer that.
-            if connections[client].hasEnded { clientBroke(exchange, at: now) }
-            return false
-        }
-        let relayed = relayInput(exchange, isUp: true, from: client, byteCount: filling.byteCount)
-        if case .malformed = relayed.outcome {
+        case .malformed:
             fail(exchange, .malformedContent, at: now)
             return false
-        }
-        guard relayed.isKept else {
+        case .noMemory:
             fail(exchange, .noMemory, at: now)
             return false
+        case .relayed(let hasMoved):
+            guard
+                send(
+                    to: target, stream: exchanges[exchange].targetStream,
+                    endsStream: exchanges[exchange].up.isDone && isHTTP2,
+                    hasTrailers: exchanges[exchange].up.hasTrailerBlock, at: now)
+            else { return writingFailed(exchange, target, at: now) }
+            return hasMoved
         }
-        guard sendOutput(target, at: now) else { return writingFailed(target) }
-        if connections[client].hasEnded, !exchanges[exchange].up.isDone {
-            clientBroke(exchange, at: now)
-            return false
-        }
-        return filling.newByteCount > 0 || relayed.byteCount > 0
     }
 
-    /// The target takes no more. It may have answered before it closed, so that its side is read to the end.
-    private mutating func writingFailed(_ target: Int) -> Bool {
+    /// The target takes no more. One of HTTP/1 may have answered before it closed, so that its side is read to the
+    /// end.
+    private mutating func writingFailed(_ exchange: Int, _ target: Int, at now: Instant) -> Bool {
+        guard !connections[target].http2.isOpen else {
+            targetBroke(exchange, at: now)
+            return false
+        }
         connections[target].isBroken = true
         connections[target].isClosing = true
         connections[target].mayRead = true
@@ -168,103 +179,161 @@ extension Worker {
     private mutating func pumpDown(_ exchange: Int, at now: Instant) -> Bool {
         guard let target = exchanges[exchange].target else { return false }
         let client = Int(exchanges[exchange].client)
-        switch flush(client, at: now) {
-        case true: break
-        case false: return false
-        case nil:
+        guard let room = roomToSend(client, stream: exchanges[exchange].clientStream, at: now) else {
             clientBroke(exchange, at: now)
             return false
         }
+        guard room > 0 else { return false }
         switch exchanges[exchange].phase {
         case .free, .connecting: return false
-        case .awaitingHead: return readResponseHead(exchange, target, at: now)
-        case .tunnel:
-            guard !exchanges[exchange].down.isDone else {
-                guard exchanges[exchange].up.isDone, connections[target].output.isEmpty else { return false }
-                finish(exchange, at: now)
-                return true
-            }
-            return pumpTunnel(exchange, isUp: false, from: target, to: client, at: now)
-        case .responding: break
-        }
-        if exchanges[exchange].down.isDone {
+        case .awaitingHead:
+            // A head of HTTP/2 comes as an event.
+            return connections[target].http2.isOpen ? false : readResponseHead(exchange, target, at: now)
+        case .tunnel where exchanges[exchange].down.isDone:
+            let hasPassedEnd = passEnd(exchange, isUp: false, to: client)
+            guard exchanges[exchange].up.hasPassedEnd else { return hasPassedEnd }
             finish(exchange, at: now)
             return true
+        case .responding where exchanges[exchange].down.isDone:
+            finish(exchange, at: now)
+            return true
+        case .tunnel, .responding: break
         }
-        if isSpliceable(target, client, exchanges[exchange].down), lendPipe(to: exchange, isUp: false) {
+        if isSpliceable(exchange, target, client, exchanges[exchange].down),
+            lendPipe(to: exchange, isUp: false)
+        {
             return splice(exchange, isUp: false, from: target, to: client, at: now)
         }
-        let filling = fill(target, at: now)
-        guard filling.failure == nil else {
+        switch relay(exchange, isUp: false, from: target, room: room, at: now) {
+        case .nothing:
+            return false
+        case .sourceBroke, .malformed, .noMemory:
             targetBroke(exchange, at: now)
             return false
-        }
-        output.removeAll()
-        var hasMoved = true
-        if filling.byteCount == 0 {
-            guard connections[target].hasEnded else { return false }
-            // What ends with its connection is whole only if that ended in order.
-            guard !connections[target].isBroken, exchanges[exchange].down.reader.close() else {
-                targetBroke(exchange, at: now)
+        case .relayed(let hasMoved):
+            guard
+                send(
+                    to: client, stream: exchanges[exchange].clientStream,
+                    endsStream: exchanges[exchange].down.isDone,
+                    hasTrailers: exchanges[exchange].down.hasTrailerBlock, at: now)
+            else {
+                clientBroke(exchange, at: now)
                 return false
             }
-            if exchanges[exchange].down.form == .chunked { ChunkWriter.appendEnd(to: &output) }
-            exchanges[exchange].down.isDone = true
+            return hasMoved
+        }
+    }
+
+    /// In a tunnel one side may end before the other.
+    private mutating func passEnd(_ exchange: Int, isUp: Bool, to sink: Int) -> Bool {
+        if isUp {
+            guard !exchanges[exchange].up.hasPassedEnd else { return false }
+            exchanges[exchange].up.hasPassedEnd = true
         } else {
-            let relayed = relayInput(exchange, isUp: false, from: target, byteCount: filling.byteCount)
-            guard relayed.isKept, relayed.outcome != .malformed else {
-                targetBroke(exchange, at: now)
-                return false
-            }
-            // Trailers that have begun are waited for.
-            hasMoved = filling.newByteCount > 0 || relayed.byteCount > 0 || exchanges[exchange].down.isDone
-            guard hasMoved || !connections[target].hasEnded else {
-                targetBroke(exchange, at: now)
-                return false
-            }
+            guard !exchanges[exchange].down.hasPassedEnd else { return false }
+            exchanges[exchange].down.hasPassedEnd = true
         }
-        guard sendOutput(client, at: now) else {
-            clientBroke(exchange, at: now)
-            return false
-        }
-        return hasMoved
+        if connections[sink].isSecure { _ = connections[sink].session.shutdown() }
+        _ = connections[sink].socket.shutdownWrite()
+        return true
     }
 
-    private struct Relayed {
-        var outcome: RelayOutcome
-        var byteCount: Int
-        /// What is not content is kept for later.
-        var isKept: Bool
+    // MARK: - One step
+
+    /// How many bytes one side takes now; zero while it has not taken what came before, nil when it is lost.
+    private mutating func roomToSend(_ slot: Int, stream: Int32, at now: Instant) -> Int? {
+        if connections[slot].http2.isOpen { return connections[slot].http2.roomToWrite(stream: stream) }
+        switch flush(slot, at: now) {
+        case true: return Limits.exchangeInputByteCountMax
+        case false: return 0
+        case nil: return nil
+        }
     }
 
-    /// Rewrites the content at the front of `input` into `output`.
-    private mutating func relayInput(
-        _ exchange: Int, isUp: Bool, from source: Int, byteCount: Int
+    enum Relayed {
+        /// The source has nothing now.
+        case nothing
+        case sourceBroke
+        case malformed
+        case noMemory
+        /// `output` has it.
+        case relayed(hasMoved: Bool)
+    }
+
+    /// Takes content from a side and rewrites it into `output`, as much as the other has room for.
+    private mutating func relay(
+        _ exchange: Int, isUp: Bool, from source: Int, room: Int, at now: Instant
     ) -> Relayed {
+        output.removeAll()
+        if connections[source].http2.isOpen {
+            return relayHeld(exchange, isUp: isUp, from: source, room: room)
+        }
+        let filling = fill(source, at: now)
+        guard filling.failure == nil else { return .sourceBroke }
+        guard filling.byteCount > 0 else {
+            guard connections[source].hasEnded else { return .nothing }
+            // What ends with its connection is whole only if that ended in order.
+            guard !connections[source].isBroken else { return .sourceBroke }
+            return endLane(exchange, isUp: isUp) ? .relayed(hasMoved: true) : .sourceBroke
+        }
         var lent = borrowInput()
         defer { giveBack(&lent) }
-        let bytes = lent.span.extracting(0..<byteCount)
+        let bytes = lent.span.extracting(0..<filling.byteCount)
+        guard let position = relay(exchange, isUp: isUp, bytes.extracting(0..<min(room, bytes.count))) else {
+            return .malformed
+        }
+        guard keepInput(source, bytes, position..<bytes.count) else { return .noMemory }
+        let hasMoved = filling.newByteCount > 0 || position > 0
+        // A part of a trailer section, and the end behind it.
+        guard hasMoved || !connections[source].hasEnded else { return .sourceBroke }
+        return .relayed(hasMoved: hasMoved)
+    }
+
+    /// Rewrites some bytes into `output`; returns how many were used, nil when they are no content.
+    mutating func relay(_ exchange: Int, isUp: Bool, _ bytes: Span<UInt8>) -> Int? {
         var position = 0
-        output.removeAll()
         let outcome =
             isUp
             ? Self.relay(
                 bytes, from: &position, through: &exchanges[exchange].up, trailers: &trailerFields,
-                into: &output)
+                block: &trailerBlock, into: &output)
             : Self.relay(
                 bytes, from: &position, through: &exchanges[exchange].down, trailers: &trailerFields,
-                into: &output)
-        let isKept = keepInput(source, bytes, position..<byteCount)
-        return Relayed(outcome: outcome, byteCount: position, isKept: isKept)
+                block: &trailerBlock, into: &output)
+        return outcome == .malformed ? nil : position
+    }
+
+    /// The source has ended. False when its content was not whole.
+    mutating func endLane(_ exchange: Int, isUp: Bool) -> Bool {
+        let isWhole =
+            isUp ? exchanges[exchange].up.reader.close() : exchanges[exchange].down.reader.close()
+        guard isWhole else { return false }
+        let form = isUp ? exchanges[exchange].up.form : exchanges[exchange].down.form
+        if form == .chunked { ChunkWriter.appendEnd(to: &output) }
+        if isUp { exchanges[exchange].up.isDone = true } else { exchanges[exchange].down.isDone = true }
+        return true
+    }
+
+    /// Sends `output`, and the end if this is it. False when the side is lost.
+    private mutating func send(
+        to slot: Int, stream: Int32, endsStream: Bool, hasTrailers: Bool, at now: Instant
+    ) -> Bool {
+        if connections[slot].http2.isOpen {
+            sendFrames(slot, stream, endsStream: endsStream, hasTrailers: hasTrailers)
+            return true
+        }
+        guard sendOutput(slot, at: now) else { return false }
+        return true
     }
 
     // MARK: - Splice
 
     /// Content that is long, plain on both sides and goes on as it is.
-    private func isSpliceable(_ source: Int, _ sink: Int, _ lane: ContentLane) -> Bool {
+    private func isSpliceable(_ exchange: Int, _ source: Int, _ sink: Int, _ lane: ContentLane) -> Bool {
         guard lane.form == .raw, lane.pipeByteCount == 0, connections[source].input.isEmpty,
-            !connections[source].isSecure, !connections[sink].isSecure
+            !connections[source].isSecure, !connections[sink].isSecure, !connections[source].http2.isOpen
         else { return lane.pipeByteCount > 0 }
+        if exchanges[exchange].phase == .tunnel { return !lane.isDone }
         return lane.reader.remainingContentByteCount ?? 0 >= UInt64(Limits.spliceContentByteCountMin)
     }
 
@@ -280,58 +349,6 @@ extension Worker {
             exchanges[exchange].down.hasPipe = true
         }
         return true
-    }
-
-    // MARK: - Tunnels
-
-    /// Moves bytes one way through a tunnel: by splice, or through memory where one side is encrypted, where bytes
-    /// came along with a head, or where there is no pipe.
-    private mutating func pumpTunnel(
-        _ exchange: Int, isUp: Bool, from source: Int, to sink: Int, at now: Instant
-    ) -> Bool {
-        let hasPipeBytes = (isUp ? exchanges[exchange].up : exchanges[exchange].down).pipeByteCount > 0
-        let isPlain = !connections[source].isSecure && !connections[sink].isSecure
-        if hasPipeBytes || (isPlain && connections[source].input.isEmpty && connections[source].mayRead),
-            lendPipe(to: exchange, isUp: isUp)
-        {
-            return splice(exchange, isUp: isUp, from: source, to: sink, at: now)
-        }
-        let filling = fill(source, at: now)
-        guard filling.failure == nil else {
-            if isUp { clientBroke(exchange, at: now) } else { targetBroke(exchange, at: now) }
-            return false
-        }
-        guard filling.byteCount > 0 else {
-            guard connections[source].hasEnded else { return false }
-            if isUp { exchanges[exchange].up.isDone = true } else { exchanges[exchange].down.isDone = true }
-            endWriting(sink)
-            return true
-        }
-        appendInput(filling.byteCount)
-        if isUp {
-            exchanges[exchange].up.byteCount &+= UInt64(filling.byteCount)
-        } else {
-            exchanges[exchange].down.byteCount &+= UInt64(filling.byteCount)
-        }
-        guard sendOutput(sink, at: now) else {
-            if isUp { targetBroke(exchange, at: now) } else { clientBroke(exchange, at: now) }
-            return false
-        }
-        return true
-    }
-
-    /// Makes `output` of what stands at the front of `input`.
-    private mutating func appendInput(_ byteCount: Int) {
-        var lent = borrowInput()
-        defer { giveBack(&lent) }
-        output.removeAll()
-        output.append(lent.span.extracting(0..<byteCount))
-    }
-
-    /// Passes on that nothing more will come.
-    private mutating func endWriting(_ sink: Int) {
-        if connections[sink].isSecure { _ = connections[sink].session.shutdown() }
-        _ = connections[sink].socket.shutdownWrite()
     }
 
     /// Moves content from socket to socket through a pipe. In a tunnel there is no end but the source's.
@@ -389,7 +406,6 @@ extension Worker {
                     connections[source].hasEnded = true
                     guard isTunnel else { return .sourceBroke }
                     lane.isDone = true
-                    endWriting(sink)
                     return .moved(true)
                 case .failed:
                     return .sourceBroke
@@ -416,6 +432,8 @@ extension Worker {
 
     /// Gives back what a lane holds at the end of its exchange.
     mutating func release(_ lane: ContentLane) {
+        free(lane.held)
+        free(lane.trailers)
         guard lane.hasPipe else { return }
         if lane.pipeByteCount > 0 { core.pipes.discard(lane.pipe) } else { core.pipes.giveBack(lane.pipe) }
     }

@@ -13,6 +13,7 @@ enum ExchangeFailure: UInt8, BitwiseCopyable {
     case none = 0
     case noListener
     case desync
+    case incompatibleProtocol
     case noTarget
     case noMemory
     case noDescriptor
@@ -32,6 +33,7 @@ enum ExchangeFailure: UInt8, BitwiseCopyable {
         switch self {
         case .desync, .malformedContent, .badRedirect: 400
         case .requestTimedOut: 408
+        case .incompatibleProtocol: 464
         case .headTooLarge: 431
         case .none, .badRewrite: 500
         case .connectFailed, .targetClosed, .malformedResponse: 502
@@ -47,8 +49,7 @@ extension Worker {
     /// Ends an exchange that has no answer: a page with the status, if the client can still be told.
     mutating func fail(_ exchange: Int, _ failure: ExchangeFailure, at now: Instant) {
         exchanges[exchange].failure = failure
-        let isTold = exchanges[exchange].phase == .responding || exchanges[exchange].phase == .tunnel
-        if isTold {
+        if exchanges[exchange].phase == .responding || exchanges[exchange].phase == .tunnel {
             abort(exchange, at: now)
         } else {
             answer(exchange, status: failure.statusCode, at: now)
@@ -57,19 +58,25 @@ extension Worker {
 
     /// A head that is no request: the connection ends with a status.
     mutating func refuseHead(_ slot: Int, _ fault: HeadFault, at now: Instant) {
-        let listener = connections[slot].listener
-        exchangeCounters.add(1, .refusedHeads, listener: listener)
+        exchangeCounters.add(1, .refusedHeads, listener: connections[slot].listener)
+        guard let exchange = makeRefusedExchange(slot, stream: 0, at: now) else {
+            closeClient(slot, at: now)
+            return
+        }
+        answer(exchange, status: fault.statusCode, at: now)
+    }
+
+    /// An exchange for what is no request, so that it is answered and logged like any other.
+    mutating func makeRefusedExchange(_ slot: Int, stream: Int32, at now: Instant) -> Int? {
         requestHead.method = .other
         requestHead.isPersistent = false
         requestHead.expectsContinue = false
         requestHead.framing = .none
-        requestHead.version = .http11
-        guard let exchange = makeExchange(slot, at: now) else {
-            closeClient(slot, at: now)
-            return
-        }
-        exchanges[exchange].isClientPersistent = false
-        answer(exchange, status: fault.statusCode, at: now)
+        requestHead.version = stream > 0 ? .http2 : .http11
+        requestHead.upgrade = .none
+        guard let exchange = makeExchange(slot, stream: stream, at: now) else { return nil }
+        if stream > 0 { connections[slot].http2.setTag(tag(of: exchange), stream: stream) }
+        return exchange
     }
 
     // MARK: - One side breaks
@@ -77,6 +84,8 @@ extension Worker {
     /// A connection of either side was reset, or its network is gone.
     mutating func connectionBroke(_ slot: Int, at now: Instant) {
         switch (connections[slot].role, connections[slot].phase) {
+        case (_, .http2):
+            http2Broke(slot, at: now)
         case (.client, _):
             if let exchange = connections[slot].exchange {
                 clientBroke(exchange, at: now)
@@ -100,56 +109,62 @@ extension Worker {
 
     /// The client is gone: nobody waits for the answer any more (460 in the log).
     mutating func clientBroke(_ exchange: Int, at now: Instant) {
-        let client = Int(exchanges[exchange].client)
         core.counters.add(1, .clientResets, listener: exchanges[exchange].listener)
+        let client = Int(exchanges[exchange].client)
+        clientLeft(exchange, at: now)
+        if !connections[client].http2.isOpen { closeClient(client, withReset: true, at: now) }
+    }
+
+    /// The same for an exchange whose connection may have others, or is closed by the caller.
+    mutating func clientLeft(_ exchange: Int, at now: Instant) {
         if exchanges[exchange].statusCode == 0 {
             exchanges[exchange].statusCode = 460
             countOwnStatus(exchange, 460)
         }
-        if let target = exchanges[exchange].target { detachAndClose(target, withReset: true, at: now) }
+        leaveTarget(exchange, isClean: false, at: now)
         end(exchange, at: now)
-        closeClient(client, withReset: true, at: now)
     }
 
-    /// The target's connection ended or broke before its answer was whole.
-    mutating func targetBroke(_ exchange: Int, at now: Instant) {
-        let target = exchanges[exchange].target
-        let wasReused = target.map { connections[$0].isReused } ?? false
-        if let target { detachAndClose(target, withReset: true, at: now) }
+    /// The target's connection or stream ended or broke before its answer was whole.
+    ///
+    /// - Parameter isUnprocessed: The target says that it has not looked at the request.
+    mutating func targetBroke(_ exchange: Int, isUnprocessed: Bool = false, at now: Instant) {
+        let isReused = exchanges[exchange].target.map { connections[$0].isReused } ?? isUnprocessed
+        leaveTarget(exchange, isClean: false, at: now)
+        let (target, listener) = (exchanges[exchange].targetNumber, exchanges[exchange].listener)
         guard exchanges[exchange].phase == .awaitingHead || exchanges[exchange].phase == .connecting else {
-            core.counters.add(
-                1, .targetResets, target: exchanges[exchange].targetNumber,
-                listener: exchanges[exchange].listener)
+            core.counters.add(1, .targetResets, target: target, listener: listener)
             abort(exchange, at: now)
             return
         }
-        if wasReused, isRepeatable(exchange) {
+        if isReused, isRepeatable(exchange, isUnprocessed: isUnprocessed) {
             // It waited in the pool and was closed meanwhile. That is no failure of the target: it gets the
             // request again, on another connection.
             repeatRequest(exchange, at: now)
             return
         }
-        core.counters.add(
-            1, .targetResets, target: exchanges[exchange].targetNumber, listener: exchanges[exchange].listener
-        )
+        core.counters.add(1, .targetResets, target: target, listener: listener)
         endOutstanding(exchange, .connectionError, at: now)
         fail(exchange, .targetClosed, at: now)
     }
 
     /// Whether the request may be sent once more: it is whole, nothing was answered, and it either never left or
     /// does no harm twice (RFC 9110 section 9.2.2).
-    private func isRepeatable(_ exchange: Int) -> Bool {
+    private func isRepeatable(_ exchange: Int, isUnprocessed: Bool) -> Bool {
         guard exchanges[exchange].replay.count > 0, exchanges[exchange].isReplayWhole,
-            exchanges[exchange].answeredAt.nanoseconds == 0
+            exchanges[exchange].answeredAt.nanoseconds == 0,
+            exchanges[exchange].repeatCount < Limits.requestRepeatCountMax
         else { return false }
-        switch exchanges[exchange].method {
-        case .get, .head, .options, .put, .delete, .trace: return true
-        case .post, .patch, .connect, .other: return !exchanges[exchange].hasSentBytes
+        if isUnprocessed { return true }
+        return switch exchanges[exchange].method {
+        case .get, .head, .options, .put, .delete, .trace: true
+        case .post, .patch, .connect, .other: !exchanges[exchange].hasSentBytes
         }
     }
 
     private mutating func repeatRequest(_ exchange: Int, at now: Instant) {
         exchangeCounters.add(1, .repeatedRequests, target: exchanges[exchange].targetNumber)
+        exchanges[exchange].repeatCount += 1
         exchanges[exchange].phase = .connecting
         endOutstanding(exchange, .abandoned, at: now)
         exchanges[exchange].replaySentCount = 0
@@ -163,13 +178,19 @@ extension Worker {
         findTarget(exchange, at: now)
     }
 
-    /// The answer cannot be finished: both connections end with a reset, so that nobody takes it for whole.
+    /// The answer cannot be finished: both sides are cut off, so that nobody takes it for whole.
     mutating func abort(_ exchange: Int, at now: Instant) {
         let client = Int(exchanges[exchange].client)
-        if let target = exchanges[exchange].target { detachAndClose(target, withReset: true, at: now) }
+        let stream = exchanges[exchange].clientStream
+        leaveTarget(exchange, isClean: false, at: now)
         core.counters.add(1, .balancerResets, listener: exchanges[exchange].listener)
         end(exchange, at: now)
-        closeClient(client, withReset: true, at: now)
+        if connections[client].http2.isOpen {
+            connections[client].http2.reset(stream: stream, code: .internalError)
+            markDirty(client)
+        } else {
+            closeClient(client, withReset: true, at: now)
+        }
     }
 
     // MARK: - Nothing moves
@@ -202,18 +223,14 @@ extension Worker {
     }
 
     private mutating func timeOutHead(_ slot: Int, at now: Instant) {
-        requestHead.method = .other
-        requestHead.isPersistent = false
-        requestHead.framing = .none
-        requestHead.version = .http11
-        guard let exchange = makeExchange(slot, at: now) else {
+        guard let exchange = makeRefusedExchange(slot, stream: 0, at: now) else {
             closeClient(slot, at: now)
             return
         }
-        exchanges[exchange].isClientPersistent = false
         fail(exchange, .requestTimedOut, at: now)
     }
 
+    /// No byte came from a target for too long.
     mutating func targetTimedOut(_ slot: Int, at now: Instant) {
         guard let exchange = connections[slot].exchange else {
             closeTarget(slot, at: now)
@@ -224,6 +241,7 @@ extension Worker {
             return
         }
         endOutstanding(exchange, .connectionError, at: now)
+        leaveTarget(exchange, isClean: false, at: now)
         fail(exchange, exchanges[exchange].up.isDone ? .targetTimedOut : .requestTimedOut, at: now)
     }
 }

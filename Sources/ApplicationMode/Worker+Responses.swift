@@ -74,7 +74,17 @@ extension Worker {
         output.removeAll()
         if responseHead.statusCode == 101 { return switchProtocols(exchange, bytes) }
         if responseHead.isInterim { return writeInterim(exchange, target, bytes) }
-        return writeHead(exchange, target, bytes, at: now)
+        writeHead(exchange, bytes, at: now)
+        if exchanges[exchange].down.form == .frames {
+            submitHead(exchange)
+            output.removeAll()
+            return keepInput(target, bytes, responseHead.byteCount..<bytes.count) ? .ignored : .broken
+        }
+        guard let used = relay(exchange, isUp: false, bytes.extracting(responseHead.byteCount..<bytes.count)),
+            !output.hasOverflowed,
+            keepInput(target, bytes, responseHead.byteCount + used..<bytes.count)
+        else { return .broken }
+        return .written(isSwitching: false)
     }
 
     /// 100 Continue, 103 Early Hints and their like: to whom can understand them.
@@ -85,13 +95,23 @@ extension Worker {
         guard exchanges[exchange].interimCount <= Limits.interimResponseCountMax else { return .malformed }
         guard keepInput(target, bytes, responseHead.byteCount..<bytes.count) else { return .broken }
         guard exchanges[exchange].version != .http10 else { return .ignored }
+        if exchanges[exchange].clientStream > 0 {
+            let client = Int(exchanges[exchange].client)
+            headBlock.beginResponse(statusCode: responseHead.statusCode)
+            for index in responseHead.fields.indices {
+                headBlock.append(responseHead.fields[index], of: bytes)
+            }
+            _ = connections[client].http2.submitResponse(
+                headBlock, stream: exchanges[exchange].clientStream, endsStream: false, isInterim: true)
+            markDirty(client)
+            return .ignored
+        }
         ForwardedResponse.writeInterim(responseHead, bytes, into: &output)
         return .written(isSwitching: false)
     }
 
-    private mutating func writeHead(
-        _ exchange: Int, _ target: Int, _ bytes: Span<UInt8>, at now: Instant
-    ) -> AnswerStep {
+    /// Writes the final head in `responseHead` as the client is to see it, in the form of HTTP/1.
+    mutating func writeHead(_ exchange: Int, _ bytes: Span<UInt8>, at now: Instant) {
         let client = Int(exchanges[exchange].client)
         let statusCode = responseHead.statusCode
         freeReplay(exchange)
@@ -102,6 +122,11 @@ extension Worker {
             exchanges[exchange].isTargetPersistent && responseHead.isPersistent
         exchanges[exchange].down.reader = BodyReader(responseHead.framing)
         switch responseHead.framing {
+        case .none where exchanges[exchange].clientStream > 0:
+            exchanges[exchange].down.form = .frames
+            exchanges[exchange].down.isDone = true
+        case _ where exchanges[exchange].clientStream > 0:
+            exchanges[exchange].down.form = .frames
         case .chunked, .untilClose, .streamed:
             // HTTP/1.0 knows the end of such content by the end of the connection alone.
             let isChunkable = exchanges[exchange].version != .http10
@@ -124,13 +149,36 @@ extension Worker {
             into: &output)
         writeCookies(exchange, bytes)
         output.append("\r\n")
-        var position = responseHead.byteCount
-        let outcome = Self.relay(
-            bytes, from: &position, through: &exchanges[exchange].down, trailers: &trailerFields,
-            into: &output)
-        guard outcome != .malformed, !output.hasOverflowed, keepInput(target, bytes, position..<bytes.count)
-        else { return .broken }
-        return .written(isSwitching: false)
+    }
+
+    /// The head in `output` becomes frames of the client's stream, with its end if there is no content.
+    mutating func submitHead(_ exchange: Int) {
+        let client = Int(exchanges[exchange].client)
+        let stream = exchanges[exchange].clientStream
+        var written = OutputBuffer(capacity: 0)
+        swap(&written, &output)
+        defer { swap(&written, &output) }
+        let bytes = written.storage.span.extracting(0..<written.count)
+        guard
+            case .complete = ResponseParser.parse(
+                bytes, answering: exchanges[exchange].method, into: &responseHead)
+        else {
+            // What Weir wrote itself is always a head.
+            connections[client].http2.reset(stream: stream, code: .internalError)
+            markDirty(client)
+            return
+        }
+        headBlock.beginResponse(statusCode: responseHead.statusCode)
+        for index in responseHead.fields.indices { headBlock.append(responseHead.fields[index], of: bytes) }
+        let content = bytes.extracting(responseHead.byteCount..<bytes.count)
+        let endsStream = exchanges[exchange].down.isDone && content.count == 0
+        _ = connections[client].http2.submitResponse(headBlock, stream: stream, endsStream: endsStream)
+        if content.count > 0 {
+            // Of Weir's own answers, and small.
+            _ = connections[client].http2.write(content, stream: stream)
+            connections[client].http2.finish(stream: stream)
+        }
+        markDirty(client)
     }
 
     /// The cookies by which the client comes back to its group and its target.
@@ -182,8 +230,8 @@ extension Worker {
         exchanges[exchange].targetStatusCode = 101
         exchanges[exchange].isClientPersistent = false
         exchanges[exchange].isTargetPersistent = false
-        exchanges[exchange].up = ContentLane()
-        exchanges[exchange].down = ContentLane()
+        exchanges[exchange].up = ContentLane(reader: BodyReader(.untilClose))
+        exchanges[exchange].down = ContentLane(reader: BodyReader(.untilClose))
         exchangeCounters.add(1, .webSockets, listener: exchanges[exchange].listener)
         ForwardedResponse.writeInterim(responseHead, bytes, into: &output)
         output.append(bytes, responseHead.byteCount..<bytes.count)
@@ -201,23 +249,29 @@ extension Worker {
     mutating func finish(_ exchange: Int, at now: Instant) {
         let client = Int(exchanges[exchange].client)
         let isClean = exchanges[exchange].up.isDone
-        if let target = exchanges[exchange].target {
-            if exchanges[exchange].isTargetPersistent, isClean, !connections[target].hasEnded {
-                exchanges[exchange].targetPlusOne = 0
-                pool(target, at: now)
-            } else {
-                detachAndClose(target, at: now)
-            }
-        }
+        leaveTarget(
+            exchange, isClean: isClean && exchanges[exchange].isTargetPersistent, isAnswered: true, at: now)
         let isPersistent = exchanges[exchange].isClientPersistent && isClean
+        let stream = exchanges[exchange].clientStream
         end(exchange, at: now)
-        if isPersistent {
+        if stream > 0 {
+            // The rest of a request that was answered early is dropped as it comes.
+            if !isClean { connections[client].http2.discardContent(stream: stream) }
+            retireIfOld(client, at: now)
+        } else if isPersistent {
             connections[client].lastActivityAt = now
             // Its head went out before draining began, and promised to go on.
             if core.isDraining { armClient(client, at: now) }
-            return
+        } else {
+            leave(client, isClean: isClean, at: now)
         }
-        leave(client, isClean: isClean, at: now)
+    }
+
+    /// A connection of HTTP/2 that is old, or of a worker that drains, takes no more streams.
+    private mutating func retireIfOld(_ client: Int, at now: Instant) {
+        guard core.isDraining || connectionIsOld(client, at: now) else { return }
+        connections[client].http2.goAway()
+        markDirty(client)
     }
 
     /// The client gets no further answer on its connection.
@@ -232,20 +286,20 @@ extension Worker {
         }
     }
 
-    /// The exchange is over; its connections are the caller's.
+    /// The exchange is over; it has left its target, and its client's connection is the caller's.
     mutating func end(_ exchange: Int, at now: Instant) {
-        let client = Int(exchanges[exchange].client)
         let isServerError = exchanges[exchange].targetStatusCode >= 500
         let outcome: ExchangeOutcome =
-            exchanges[exchange].targetStatusCode == 0 ? .abandoned : isServerError ? .serverError : .answered
+            exchanges[exchange].targetStatusCode == 0
+            ? .abandoned : isServerError ? .serverError : .answered
         endOutstanding(exchange, outcome, at: now)
         countEnd(exchange)
         free(exchanges[exchange].replay)
         release(exchanges[exchange].up)
         release(exchanges[exchange].down)
+        unlinkClient(exchange)
         exchanges[exchange].phase = .free
         exchangeSlots.free(exchange)
-        connections[client].exchangePlusOne = 0
     }
 
     // MARK: - Weir's own
@@ -307,15 +361,21 @@ extension Worker {
         exchanges[exchange].statusCode = UInt16(status)
         exchanges[exchange].answeredAt = now
         countOwnStatus(exchange, status)
-        if let target = exchanges[exchange].target { detachAndClose(target, at: now) }
+        leaveTarget(exchange, isClean: false, at: now)
         let isPersistent = exchanges[exchange].isClientPersistent
-        let isSent = sendOutput(client, at: now)
-        end(exchange, at: now)
-        guard isSent else {
-            closeClient(client, withReset: true, at: now)
+        if exchanges[exchange].clientStream > 0 {
+            exchanges[exchange].down.isDone = true
+            connections[client].http2.discardContent(stream: exchanges[exchange].clientStream)
+            submitHead(exchange)
+            end(exchange, at: now)
+            retireIfOld(client, at: now)
             return
         }
-        if isPersistent {
+        let isSent = sendOutput(client, at: now)
+        end(exchange, at: now)
+        if !isSent {
+            closeClient(client, withReset: true, at: now)
+        } else if isPersistent {
             connections[client].lastActivityAt = now
             queueNextRequest(client)
         } else {

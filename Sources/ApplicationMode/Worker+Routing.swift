@@ -17,17 +17,19 @@ extension Worker {
     }
 
     /// A new exchange for the request whose head was just read; nil when the worker has no slot left.
-    mutating func makeExchange(_ client: Int, at now: Instant) -> Int? {
+    mutating func makeExchange(_ client: Int, stream: Int32 = 0, at now: Instant) -> Int? {
         guard let slot = exchangeSlots.allocate() else { return nil }
+        let isStream = stream > 0
         let generation = exchanges[slot].generation &+ 1
         let listener = connections[client].listener
         exchanges[slot] = Exchange(
-            phase: .connecting, generation: generation, client: UInt32(client), listener: listener,
+            phase: .connecting, generation: generation, client: UInt32(client), clientStream: stream,
+            listener: listener,
             method: requestHead.method, version: requestHead.version, upgrade: requestHead.upgrade,
             isClientPersistent: requestHead.isPersistent, expectsContinue: requestHead.expectsContinue,
-            startedAt: connections[client].headStartedAt, headAt: now)
+            startedAt: isStream ? now : connections[client].headStartedAt, headAt: now)
         exchanges[slot].up.reader = BodyReader(requestHead.framing)
-        connections[client].exchangePlusOne = UInt32(slot) + 1
+        linkClient(slot)
         connections[client].headStartedAt = Instant(nanoseconds: 0)
         connections[client].requestCount &+= 1
         exchangeCounters.add(1, .requests, listener: listener)
@@ -83,6 +85,8 @@ extension Worker {
     private mutating func answerInstead(
         _ exchange: Int, _ bytes: Span<UInt8>, _ decision: Decision
     ) -> Decision {
+        // Content of HTTP/2 comes by itself, and is dropped as it comes.
+        if exchanges[exchange].clientStream > 0 { return decision }
         var position = requestHead.byteCount
         skipping: while true {
             switch exchanges[exchange].up.reader.next(bytes, from: &position) {
@@ -121,6 +125,7 @@ extension Worker {
             return .noTarget
         }
         exchanges[exchange].group = UInt32(group)
+        if !isCompatible(exchange, group) { return .incompatibleProtocol }
         exchanges[exchange].attemptCountMax = UInt8(
             clamping: core.snapshot.groups[group].connectAttemptCountMax)
         let client = Int(exchanges[exchange].client)
@@ -153,20 +158,25 @@ extension Worker {
             }
         }
         output.append("\r\n")
-        exchanges[exchange].up.form = requestHead.framing.leavesChunked ? .chunked : .raw
-        var position = requestHead.byteCount
-        let outcome = Self.relay(
-            bytes, from: &position, through: &exchanges[exchange].up, trailers: &trailerFields, into: &output)
-        // Content was read off already, so that nobody could say any more where the next request begins.
+        exchanges[exchange].replayHeadCount = UInt32(output.count)
+        let isHTTP2Target = core.snapshot.groups[group].application?.protocolVersion != .http1
+        exchanges[exchange].up.form =
+            isHTTP2Target ? .frames : requestHead.framing.leavesChunked ? .chunked : .raw
+        // Content is read off here, so that after a failure nobody could say where the next request begins.
         let isPersistent = exchanges[exchange].isClientPersistent
         exchanges[exchange].isClientPersistent = false
-        if case .malformed = outcome { return .malformedContent }
+        if exchanges[exchange].clientStream == 0 {
+            var position = requestHead.byteCount
+            guard let used = relay(exchange, isUp: true, bytes.extracting(position..<bytes.count)) else {
+                return .malformedContent
+            }
+            position += used
+            guard keepInput(client, bytes, position..<bytes.count) else { return .noMemory }
+        } else if requestHead.framing == .none {
+            exchanges[exchange].up.isDone = true
+        }
         guard !output.hasOverflowed else { return .headTooLarge }
         guard let cell = keepOutput() else { return .noMemory }
-        guard keepInput(client, bytes, position..<bytes.count) else {
-            cells.free(cell: cell)
-            return .noMemory
-        }
         exchanges[exchange].isClientPersistent = isPersistent
         exchanges[exchange].replay = Held(
             cellPlusOne: UInt32(cell) + 1, offset: 0, count: UInt32(output.count))
@@ -175,6 +185,16 @@ extension Worker {
     }
 
     // MARK: - Groups and targets
+
+    /// Targets of HTTP/2 and gRPC answer clients of HTTP/2 only, as with ELBv2: a client of HTTP/1 would miss what
+    /// the other was chosen for.
+    private func isCompatible(_ exchange: Int, _ group: Int) -> Bool {
+        switch core.snapshot.groups[group].application?.protocolVersion ?? .http1 {
+        case .http1: true
+        case .http2: exchanges[exchange].clientStream > 0
+        case .grpc: exchanges[exchange].clientStream > 0 && exchanges[exchange].method == .post
+        }
+    }
 
     /// Time for fields is looked up once a turn at most.
     mutating func advanceDate(to now: Instant) {

@@ -53,6 +53,7 @@ extension Worker: ServingWorker {
     private mutating func evict(_ slot: Int, at now: Instant) {
         switch connections[slot].phase {
         case .connecting, .securing: connectFailed(slot, at: now)
+        case .http2: http2Broke(slot, at: now)
         default:
             guard let exchange = connections[slot].exchange else { return closeTarget(slot, at: now) }
             targetBroke(exchange, at: now)
@@ -95,14 +96,12 @@ extension Worker: ServingWorker {
     package mutating func endAllFlows(at now: Instant) {
         for slot in 0..<connectionSlots.scanBound where connections[slot].phase != .free {
             guard connections[slot].role == .client else { continue }
-            if let exchange = connections[slot].exchange {
-                abort(exchange, at: now)
-            } else {
-                closeClient(slot, withReset: true, at: now)
-            }
+            while let exchange = connections[slot].exchange { clientLeft(exchange, at: now) }
+            closeClient(slot, withReset: true, at: now)
         }
         for slot in 0..<connectionSlots.scanBound where connections[slot].phase != .free {
             if connections[slot].phase == .idle { pool.remove(slot, &connections) }
+            leaveSharedPool(slot)
             closeTarget(slot, withReset: true, at: now)
         }
     }

@@ -27,8 +27,14 @@ extension Worker {
             if core.snapshot.groups[group].isFailOpen {
                 exchangeCounters.add(1, .failOpenRequests, target: target)
             }
-            if let connection = takeFromPool(target) {
-                attach(exchange, to: connection)
+            let isShared = core.snapshot.groups[group].application?.protocolVersion ?? .http1 != .http1
+            if isShared, let connection = sharedConnection(to: target) {
+                linkTarget(exchange, to: connection)
+                if connections[connection].phase == .http2 { submit(exchange, connection, at: now) }
+                return
+            }
+            if !isShared, let connection = takeFromPool(target) {
+                linkTarget(exchange, to: connection)
                 send(exchange, at: now)
                 return
             }
@@ -84,7 +90,11 @@ extension Worker {
             core.counters.add(1, .activeTCPFlows, target: target)
             timers.set(
                 slot, to: now.advanced(bySeconds: core.snapshot.groups[group].connectTimeoutSeconds))
-            attach(exchange, to: slot)
+            linkTarget(exchange, to: slot)
+            if core.snapshot.groups[group].application?.protocolVersion ?? .http1 != .http1 {
+                connections[slot].isShared = true
+                enterSharedPool(slot)
+            }
             return .begun
         case .refused:
             connectionSlots.free(slot)
@@ -104,13 +114,6 @@ extension Worker {
         connectionSlots.free(slot)
     }
 
-    private mutating func attach(_ exchange: Int, to connection: Int) {
-        connections[connection].exchangePlusOne = UInt32(exchange) + 1
-        exchanges[exchange].targetPlusOne = UInt32(connection) + 1
-        exchanges[exchange].replaySentCount = 0
-        exchanges[exchange].hasSentBytes = false
-    }
-
     // MARK: - The connection
 
     /// An event of a connection that is being made: it stands.
@@ -126,6 +129,10 @@ extension Worker {
 
     /// Connection and handshake are done: the request goes out.
     mutating func targetIsOpen(_ slot: Int, at now: Instant) {
+        if connections[slot].isShared {
+            beginHTTP2ToTarget(slot, at: now)
+            return
+        }
         connections[slot].phase = .busy
         connections[slot].lastActivityAt = now
         guard let exchange = connections[slot].exchange else {
@@ -147,20 +154,22 @@ extension Worker {
         advance(exchange, at: now)
     }
 
-    /// The attempt failed: another target, or an error for the client.
+    /// The attempt failed: another target, or an error for the client. Of a shared connection, for all that wait.
     mutating func connectFailed(_ slot: Int, at now: Instant) {
-        let exchange = connections[slot].exchange
-        let isTimedOut = connections[slot].startedAt.nanoseconds > 0 && timersExpired(slot, at: now)
-        // What never stood leaves no port in TIME_WAIT.
-        detachAndClose(slot, withReset: true, at: now)
-        guard let exchange else { return }
-        noteConnectFailure(exchange, at: now)
-        exchanges[exchange].phase = .connecting
-        if exchanges[exchange].tried.count >= exchanges[exchange].attemptCountMax {
-            fail(exchange, isTimedOut ? .connectTimedOut : .connectFailed, at: now)
-        } else {
-            findTarget(exchange, at: now)
+        let isTimedOut = timersExpired(slot, at: now)
+        leaveSharedPool(slot)
+        while let exchange = connections[slot].exchange {
+            unlinkTarget(exchange)
+            noteConnectFailure(exchange, at: now)
+            exchanges[exchange].phase = .connecting
+            if exchanges[exchange].tried.count >= exchanges[exchange].attemptCountMax {
+                fail(exchange, isTimedOut ? .connectTimedOut : .connectFailed, at: now)
+            } else {
+                findTarget(exchange, at: now)
+            }
         }
+        // What never stood leaves no port in TIME_WAIT.
+        closeTarget(slot, withReset: true, at: now)
     }
 
     private func timersExpired(_ slot: Int, at now: Instant) -> Bool {
@@ -204,6 +213,11 @@ extension Worker {
             connectFailed(slot, at: now)
         case .idle:
             leavePool(slot, at: now)
+        case .http2 where connections[slot].exchangePlusOne == 0:
+            // Nobody has needed it for long enough.
+            leaveSharedPool(slot)
+            connections[slot].http2.goAway()
+            markDirty(slot)
         default:
             // Bytes that move either way keep both sides alive: a long upload is not an idle target.
             var deadline = targetDeadline(slot)
@@ -266,12 +280,6 @@ extension Worker {
     }
 
     // MARK: - The end
-
-    /// Takes the connection from its exchange and closes it.
-    mutating func detachAndClose(_ slot: Int, withReset: Bool = false, at now: Instant) {
-        if let exchange = connections[slot].exchange { exchanges[exchange].targetPlusOne = 0 }
-        closeTarget(slot, withReset: withReset, at: now)
-    }
 
     /// Closes a target's connection that stands in no pool.
     mutating func closeTarget(_ slot: Int, withReset: Bool = false, at now: Instant) {

@@ -49,9 +49,24 @@ package struct Worker: ~Copyable {
     /// A text that is written before it is known to be wanted.
     var text: [UInt8] = []
     var ruleScratch = RuleScratch()
+    /// The trailers that go out next, and a head on its way into frames.
+    var trailerBlock = HTTP2FieldBlock()
+    var headBlock = HTTP2FieldBlock()
     var date = DateText()
     /// The turn in which `date` was last looked at.
     var dateTurn = UInt32.max
+
+    // HTTP/2
+    let http2Pool = HTTP2Pool()
+    /// Lent to one session at a time.
+    var http2Inbox: HTTP2Inbox? = HTTP2Inbox()
+    /// Exchanges with news, and connections with frames to send.
+    var touched: [Touched] = []
+    var touchedInWork: [Touched] = []
+    var dirty: [Token] = []
+    var dirtyInWork: [Token] = []
+    /// Connections of HTTP/2 to targets that take more streams.
+    var sharedPool: TargetPool
 
     /// TLS handshakes with clients that are under way.
     var handshakeCount = 0
@@ -71,6 +86,7 @@ package struct Worker: ~Copyable {
         exchangeSlots = SlotAllocator(capacity: settings.tcpFlowCountMax)
         cells = Stash(cellCount: connectionCountMax, cellByteCount: Limits.exchangeOutputByteCountMax)
         pool = TargetPool(targetNumberCountMax: settings.targetNumberCountMax)
+        sharedPool = TargetPool(targetNumberCountMax: settings.targetNumberCountMax)
         outstanding = OutstandingRequests(targetNumberCountMax: settings.targetNumberCountMax)
         random = RandomSource(seed: now.nanoseconds &+ UInt64(core.index) &* 0x9E37_79B9_7F4A_7C15)
         self.core = core
@@ -107,6 +123,7 @@ extension Worker: TurnHandler {
         core.countTurn()
         runQueuedConnections(at: now)
         while let slot = timers.popDue(at: now) { timerFired(slot, at: now) }
+        sendDirty(at: now)
         let coreWait = core.finishTurn(at: now)
         if !runQueue.isEmpty { return 0 }
         let timer = timers.millisecondsUntilNext(from: now) ?? .max
@@ -172,6 +189,7 @@ extension Worker {
         case .free: return
         case .securing: secure(slot, at: now)
         case .http1: serve(slot, at: now)
+        case .http2: serveHTTP2(slot, at: now)
         case .lingering: linger(slot, at: now)
         case .connecting: targetConnected(slot, at: now)
         case .idle: leavePool(slot, at: now)

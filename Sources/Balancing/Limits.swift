@@ -121,6 +121,10 @@ public enum Limits {
     /// Plain content of at least this many bytes still to come moves by splice.
     public static let spliceContentByteCountMin = 256 << 10
     public static let interimResponseCountMax = 16
+    /// Connections of HTTP/2 that have no stream left for an exchange, before it fails.
+    public static let refusedStreamCountMax = 8
+    /// How often a request is sent once more because a pooled connection turned out dead.
+    public static let requestRepeatCountMax = 2
     /// Idle connections that each worker keeps to one target, and for how long; more are closed after use.
     public static let pooledConnectionsPerTargetMax = 256
     public static let pooledConnectionSeconds = 60
@@ -153,6 +157,7 @@ public enum Limits {
     public static let http2FieldCountMax = 256
     /// What one worker's sessions report of heads at a time; they pause there.
     public static let http2FieldAreaByteCount = 512 << 10
+    public static let http2HeadsPerReceptionMax = 64
     /// What waits to be sent on one stream; a writer is told to wait. In pieces of a few, which streams share.
     public static let http2QueueByteCountMax = 64 << 10
     public static let http2QueuePieceByteCount = 4 << 10

@@ -68,6 +68,16 @@ extension TLSSession {
         return unsafe String(decoding: UnsafeBufferPointer(start: bytes, count: Int(count)), as: UTF8.self)
     }
 
+    /// Whether that is this one. Allocates nothing.
+    package func speaks(_ name: StaticString) -> Bool {
+        var bytes: UnsafePointer<UInt8>?
+        var count: UInt32 = 0
+        unsafe SSL_get0_alpn_selected(handle, &bytes, &count)
+        guard let bytes = unsafe bytes, Int(count) == name.utf8CodeUnitCount else { return false }
+        for index in 0..<Int(count) where unsafe bytes[index] != name.utf8Start[index] { return false }
+        return true
+    }
+
     /// The other side's certificate in DER, to be handed on; nil when there is none.
     package var peerCertificateDER: [UInt8]? {
         guard let certificate = unsafe SSL_get0_peer_certificate(handle) else { return nil }

@@ -5,8 +5,8 @@
 
 public struct OutputBuffer: ~Copyable, Sendable {
     /// The bytes are the first `count` of these.
-    public private(set) var storage: [UInt8]
-    public private(set) var count = 0
+    public internal(set) var storage: [UInt8]
+    public internal(set) var count = 0
     /// Something did not fit; the content is then of no use.
     public private(set) var hasOverflowed = false
 

@@ -56,10 +56,10 @@ enum HTTP2Callbacks {
             unsafe state.noteOwnGoAway(frame)
             return 0
         }
-        unsafe nghttp2_session_callbacks_set_on_frame_send_callback(callbacks) { _, _, user in
-            guard let state = unsafe state(user) else { return failed }
+        unsafe nghttp2_session_callbacks_set_on_frame_send_callback(callbacks) { _, frame, user in
+            guard let frame = unsafe frame, let state = unsafe state(user) else { return failed }
             unsafe state.pointee.isMidFrame = false
-            return 0
+            return unsafe state.noteSent(frame.pointee.hd) ? 0 : failed
         }
         unsafe nghttp2_session_callbacks_set_send_data_callback(callbacks) {
             _, _, head, count, source, user in

@@ -21,6 +21,7 @@ public enum HTTP2Event: Sendable, BitwiseCopyable {
     /// The fields are `trailerSections[section]` of the inbox.
     case trailers(stream: Int32, section: Int)
     case endOfStream(stream: Int32)
+    /// The stream ended before its time. A response that has ended before is whole nevertheless.
     case reset(stream: Int32, reset: HTTP2Reset)
     /// The stream is gone, and its tag was this one.
     case closed(stream: Int32, tag: UInt64)
@@ -68,8 +69,6 @@ public struct HTTP2Reset: Hashable, Sendable, BitwiseCopyable {
         case peer
         /// This session, because the peer broke a rule of the protocol.
         case violation
-        /// The owner of this session.
-        case owner
     }
 }
 
@@ -126,7 +125,6 @@ public enum HTTP2Failure: UInt8, Error, Sendable, BitwiseCopyable, CaseIterable 
     case priorityFlood
     case windowUpdateFlood
     case emptyFrameFlood
-    case unknownFrameFlood
     case headerBomb
     /// The peer makes this side answer and does not take the answers.
     case unreadAnswers
@@ -143,7 +141,7 @@ public enum HTTP2Failure: UInt8, Error, Sendable, BitwiseCopyable, CaseIterable 
         case .compression: .compressionError
         case .streamState: .streamClosed
         case .resetFlood, .continuationFlood, .settingsFlood, .pingFlood, .priorityFlood, .windowUpdateFlood,
-            .emptyFrameFlood, .unknownFrameFlood, .headerBomb, .unreadAnswers:
+            .emptyFrameFlood, .headerBomb, .unreadAnswers:
             .enhanceYourCalm
         case .outOfMemory, .internalError: .internalError
         }

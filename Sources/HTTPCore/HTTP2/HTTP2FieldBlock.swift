@@ -30,6 +30,11 @@ public struct HTTP2FieldBlock: ~Copyable {
     /// Fields and pseudo-headers.
     public var count: Int { entries.count }
 
+    /// Within what this side sends at all.
+    var canBeSent: Bool {
+        listByteCount <= 2 * Limits.http2HeaderListByteCountMax && entries.count <= Limits.http2FieldCountMax
+    }
+
     // MARK: Beginning
 
     /// A final or interim response; 100–999.
@@ -156,7 +161,7 @@ public struct HTTP2FieldBlock: ~Copyable {
 
     // MARK: For nghttp2
 
-    /// Lends the block as nghttp2 wants it, built in `list`; false when it has more fields than fit.
+    /// Lends the block as nghttp2 wants it, built in `list`; nil when it has more fields than fit.
     func withFieldList(
         in list: UnsafeMutablePointer<nghttp2_nv>, _ body: (UnsafeMutablePointer<nghttp2_nv>, Int) -> Int32
     ) -> Int32? {

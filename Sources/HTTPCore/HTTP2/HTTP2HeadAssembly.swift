@@ -39,12 +39,15 @@ struct HeadAssembly: BitwiseCopyable {
     var contentLength: Int64 = -1
     var expectsContinue = false
     var acceptsTrailers = false
+
+    var isTrailers: Bool { kind == .trailers || (kind == .response && !hasStatus) }
 }
 
 extension UnsafeMutablePointer<SessionState> {
     // MARK: Fields
 
     func beginHead(_ frame: UnsafePointer<nghttp2_frame>) {
+        guard unsafe UInt32(frame.pointee.hd.type) == NGHTTP2_HEADERS.rawValue else { return }
         let stream = unsafe frame.pointee.hd.stream_id
         let category = unsafe UInt32(weir_frame_headers_category(frame))
         var block = HeadAssembly()
@@ -61,6 +64,10 @@ extension UnsafeMutablePointer<SessionState> {
         }
         unsafe pointee.block = block
         unsafe pointee.inbox?.pointee.openFields.removeAll(keepingCapacity: true)
+        if block.kind == .request {
+            // Its place is kept for the host, which comes first as in HTTP/1.1.
+            unsafe pointee.inbox?.pointee.openFields.append(HeadField(name: .none, value: .none, id: .host))
+        }
     }
 
     func noteFault(_ fault: HTTP2MessageFault) {
@@ -76,9 +83,11 @@ extension UnsafeMutablePointer<SessionState> {
         }
         unsafe pointee.block.fieldCount += 1
         if unsafe Int(pointee.block.listByteCount) > Limits.http2HeaderListByteCountMax
-            || Int(pointee.block.fieldCount) > Limits.http2FieldCountMax
+            || Int(pointee.block.fieldCount) > Limits.http2FieldCountMax,
+            unsafe !pointee.block.isOversized
         {
             unsafe pointee.block.isOversized = true
+            unsafe dropFields()
         }
         guard unsafe pointee.block.fault == nil, unsafe !pointee.block.isOversized,
             unsafe pointee.block.kind != .none
@@ -131,6 +140,7 @@ extension UnsafeMutablePointer<SessionState> {
 
     private func appendPlainField(name: UnsafeBufferPointer<UInt8>, value: UnsafeBufferPointer<UInt8>) {
         let id = unsafe FieldName(naming: name.span)
+        if unsafe pointee.block.isTrailers, unsafe Self.isForHeadsOnly(id) { return }
         var field = unsafe HeadField(name: store(name), value: store(value), id: id)
         unsafe field.hasUnusualName = !HTTP2Syntax.hasUsualName(name)
         switch id {
@@ -140,8 +150,8 @@ extension UnsafeMutablePointer<SessionState> {
             unsafe pointee.block.hasHost = true
             return
         case .contentLength:
-            // nghttp2 has seen that it is one number.
-            unsafe pointee.block.contentLength = Int64(HTTP2Syntax.number(value) ?? -1)
+            guard let length = unsafe HTTP2Syntax.number(value) else { return unsafe noteFault(.field) }
+            unsafe pointee.block.contentLength = Int64(length)
         case .te:
             field.isHopByHop = true
             unsafe pointee.block.acceptsTrailers = true
@@ -156,10 +166,22 @@ extension UnsafeMutablePointer<SessionState> {
         unsafe pointee.inbox?.pointee.openFields.append(field)
     }
 
+    /// Trailers must not change how a message is read that is on its way already; RFC 9110 section 6.5.1.
+    private static func isForHeadsOnly(_ id: FieldName) -> Bool {
+        switch id {
+        case .host, .contentLength, .transferEncoding, .te, .trailer, .expect, .connection, .keepAlive,
+            .proxyConnection, .upgrade, .http2Settings, .cookie, .setCookie, .forwardedFor, .forwardedProto,
+            .forwardedPort:
+            true
+        default: false
+        }
+    }
+
     /// When the area is used up the rest waits, together with the head that is being read.
     private func pauseWhenFull() -> Int32 {
         guard unsafe pointee.block.areaStart > 0,
-            unsafe Int(pointee.block.areaStart) + HTTP2Inbox.roomPerHead > Limits.http2FieldAreaByteCount
+            unsafe Int(pointee.block.areaStart) + 2 * HTTP2Inbox.roomPerHead > Limits.http2FieldAreaByteCount
+                || (pointee.inbox?.pointee.headCount ?? 0) >= Limits.http2HeadsPerReceptionMax
         else { return 0 }
         unsafe pointee.hasPaused = true
         return Int32(NGHTTP2_ERR_PAUSE.rawValue)
@@ -168,17 +190,19 @@ extension UnsafeMutablePointer<SessionState> {
     // MARK: The whole head
 
     func dropHead() {
-        unsafe pointee.inbox?.pointee.fieldByteCount = unsafe Int(pointee.block.areaStart)
+        guard unsafe pointee.block.kind != .none else { return }
+        unsafe dropFields()
         unsafe pointee.block.kind = .none
-        unsafe pointee.spill?.deallocate()
-        unsafe pointee.spill = nil
     }
 
     /// Reports the head or trailers that are complete now; false ends the session.
     func endHead(stream: Int32, endsStream: Bool) -> Bool {
         guard unsafe pointee.block.kind != .none, unsafe pointee.block.stream == stream,
             let record = unsafe record(stream), let inbox = unsafe pointee.inbox
-        else { return true }
+        else {
+            unsafe dropHead()
+            return true
+        }
         unsafe restoreHead()
         unsafe pointee.budget.creditFrame()
         if unsafe pointee.block.fault == nil, unsafe !pointee.block.isOversized { unsafe checkHead() }
@@ -214,7 +238,12 @@ extension UnsafeMutablePointer<SessionState> {
     }
 
     private func dropFields() {
-        unsafe pointee.inbox?.pointee.fieldByteCount = unsafe Int(pointee.block.areaStart)
+        if let spill = unsafe pointee.spill {
+            unsafe spill.deallocate()
+            unsafe pointee.spill = nil
+        } else {
+            unsafe pointee.inbox?.pointee.fieldByteCount = unsafe Int(pointee.block.areaStart)
+        }
     }
 
     private func refuseHead(_ record: UnsafeMutablePointer<StreamRecord>, fault: HTTP2MessageFault) -> Bool {
@@ -279,7 +308,7 @@ extension UnsafeMutablePointer<SessionState> {
         head.query =
             questionMark.map { ByteRange(block.path.lowerBound + $0 + 1..<block.path.upperBound) } ?? .none
         if let cookies { unsafe Self.keepOneCookie(&head.fields, value: cookies) }
-        head.fields.insert(HeadField(name: hostName, value: block.authority, id: .host), at: 0)
+        head.fields[0] = HeadField(name: hostName, value: block.authority, id: .host)
         head.isPersistent = true
         head.expectsContinue = block.expectsContinue
         head.upgrade = .none

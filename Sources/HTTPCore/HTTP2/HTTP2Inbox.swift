@@ -31,6 +31,16 @@ public struct HTTP2Inbox: ~Copyable {
         openFields.reserveCapacity(64)
     }
 
+    /// Gives a head away; the inbox gets the storage of another for it.
+    public mutating func takeRequestHead(_ index: Int, into head: inout RequestHead) {
+        swap(&requestHeads[index], &head)
+    }
+
+    public mutating func takeResponseHead(_ index: Int, into head: inout ResponseHead) {
+        swap(&responseHeads[index], &head)
+    }
+    var headCount: Int { requestHeadCount + responseHeadCount + trailerSectionCount }
+
     mutating func removeAll() {
         events.removeAll(keepingCapacity: true)
         requestHeadCount = 0

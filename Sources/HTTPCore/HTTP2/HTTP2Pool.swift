@@ -81,10 +81,11 @@ struct StreamRecord {
 
     /// Events have named it, so that its end is told.
     var isReported = false
+    /// Nothing but its end is told any more.
     var hasReset = false
-    /// Who ended it; decides what the close tells.
     var isResetByPeer = false
-    var isResetByOwner = false
+    /// What still comes of its content is dropped; the stream ends with the response.
+    var discardsContent = false
     var hasSubmittedHead = false
     /// The head that is submitted has content to follow.
     var sendsContent = false

@@ -83,12 +83,27 @@ public struct HTTP2Session: BitwiseCopyable {
 
     /// Appends frames to `output` as long as they fit; fills `inbox` with what sending them ended.
     ///
-    /// Returns whether there is more to send. Room for 16,393 bytes or more makes full DATA frames.
+    /// Returns whether there is more to send. Room for 16,393 bytes or more makes full DATA frames; with less than
+    /// 10 no content moves at all.
     public func nextOutput(into output: inout OutputSpan<UInt8>, inbox: inout HTTP2Inbox) -> Bool {
         inbox.removeAll()
         guard let state = unsafe state else { return false }
         return unsafe output.withUnsafeMutableBufferPointer { buffer, count in
             unsafe state.send(into: buffer, count: &count, inbox: &inbox)
+        }
+    }
+
+    /// The same behind what a buffer holds.
+    public func nextOutput(into output: inout OutputBuffer, inbox: inout HTTP2Inbox) -> Bool {
+        inbox.removeAll()
+        guard let state = unsafe state else { return false }
+        let start = output.count
+        return unsafe output.storage.withUnsafeMutableBufferPointer { buffer in
+            var count = 0
+            let hasMore = unsafe state.send(
+                into: UnsafeMutableBufferPointer(rebasing: buffer[start...]), count: &count, inbox: &inbox)
+            output.count = start + count
+            return hasMore
         }
     }
 
@@ -142,6 +157,12 @@ public struct HTTP2Session: BitwiseCopyable {
     /// What a stream that is closed had left is consumed by itself.
     public func consumed(stream: Int32, byteCount: Int) {
         unsafe state?.consumed(stream: stream, byteCount: byteCount)
+    }
+
+    /// The rest of a request is not wanted: it is dropped, and when the response has been sent before the client
+    /// has ended its request, the stream is reset with NO_ERROR; RFC 9113 section 8.1.
+    public func discardContent(stream: Int32) {
+        unsafe state?.discardContent(stream: stream)
     }
 
     // MARK: Streams

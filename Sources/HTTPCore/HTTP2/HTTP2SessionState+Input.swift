@@ -55,12 +55,11 @@ extension UnsafeMutablePointer<SessionState> {
     func beginFrame(_ head: nghttp2_frame_hd) -> Bool {
         switch UInt32(head.type) {
         case NGHTTP2_DATA.rawValue:
-            let isEmpty = head.length == 0 && head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) == 0
-            if !isEmpty {
-                unsafe pointee.budget.creditFrame()
-                return true
-            }
-            return unsafe takeControlFrame(.emptyFrameFlood)
+            if head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 { return true }
+            if head.length == 0 { return unsafe takeControlFrame(.emptyFrameFlood) }
+            // Padding explains nothing.
+            if head.flags & UInt8(NGHTTP2_FLAG_PADDED.rawValue) == 0 { unsafe pointee.budget.creditFrame() }
+            return true
         case NGHTTP2_HEADERS.rawValue:
             unsafe pointee.continuationCount = 0
             return true
@@ -80,8 +79,12 @@ extension UnsafeMutablePointer<SessionState> {
             return unsafe takeControlFrame(.priorityFlood)
         case NGHTTP2_WINDOW_UPDATE.rawValue:
             return unsafe takeControlFrame(.windowUpdateFlood)
+        case NGHTTP2_PUSH_PROMISE.rawValue:
+            // Forbidden by settings that came before any request that a server could push for.
+            return unsafe stop(.protocolViolation)
         default:
-            return unsafe takeControlFrame(.unknownFrameFlood)
+            // Frames of unknown types are skipped before this is called, and cost next to nothing.
+            return true
         }
     }
 
@@ -106,10 +109,9 @@ extension UnsafeMutablePointer<SessionState> {
         case NGHTTP2_HEADERS.rawValue:
             return unsafe endHead(stream: head.stream_id, endsStream: endsStream)
         case NGHTTP2_DATA.rawValue:
-            guard endsStream, let record = unsafe record(head.stream_id), unsafe record.pointee.isReported
-            else {
-                return true
-            }
+            guard endsStream, let record = unsafe record(head.stream_id), unsafe record.pointee.isReported,
+                unsafe !record.pointee.hasReset
+            else { return true }
             unsafe report(.endOfStream(stream: head.stream_id))
         case NGHTTP2_RST_STREAM.rawValue:
             unsafe record(head.stream_id)?.pointee.isResetByPeer = true
@@ -120,6 +122,23 @@ extension UnsafeMutablePointer<SessionState> {
                     code: HTTP2ErrorCode(rawValue: weir_frame_goaway_code(frame))))
         case NGHTTP2_SETTINGS.rawValue:
             if head.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { unsafe report(.settings) }
+        default: break
+        }
+        return true
+    }
+
+    /// A frame of this side is on its way; false ends the session.
+    func noteSent(_ head: nghttp2_frame_hd) -> Bool {
+        switch UInt32(head.type) {
+        case NGHTTP2_HEADERS.rawValue, NGHTTP2_DATA.rawValue:
+            if head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 {
+                unsafe endDiscarded(head.stream_id)
+            }
+        case NGHTTP2_RST_STREAM.rawValue:
+            // Content that belies its length is answered with a reset and by no other sign: it counts here.
+            if let record = unsafe record(head.stream_id), unsafe !record.pointee.hasReset {
+                return unsafe takeReset()
+            }
         default: break
         }
         return true
@@ -164,10 +183,12 @@ extension UnsafeMutablePointer<SessionState> {
             return unsafe stop(.internalError)
         }
         guard let record = unsafe record(stream), unsafe record.pointee.isReported,
-            unsafe !record.pointee.hasReset
+            unsafe !record.pointee.hasReset, unsafe !record.pointee.discardsContent,
+            // nghttp2 resets a stream that exceeds its window, and reports the excess nevertheless.
+            unsafe Int(record.pointee.unconsumedCount) + count <= Limits.http2StreamWindowByteCount
         else {
             // Nobody will take it. The connection's window is for the other streams.
-            return unsafe nghttp2_session_consume(pointee.session, stream, count) == 0
+            return unsafe nghttp2_session_consume_connection(pointee.session, count) == 0
         }
         unsafe record.pointee.unconsumedCount += Int32(clamping: count)
         unsafe report(.content(stream: stream, bytes: ByteRange(start..<start + count)))
@@ -176,17 +197,15 @@ extension UnsafeMutablePointer<SessionState> {
 
     func closeStream(_ stream: Int32, code: HTTP2ErrorCode) {
         guard let record = unsafe record(stream) else { return }
-        if code != .none, unsafe !record.pointee.hasReset {
-            let isOwnStream = unsafe !pointee.isServer
-            let isUnprocessed = code == .refusedStream && isOwnStream
-            let isPeer = unsafe record.pointee.isResetByPeer || isUnprocessed
+        let isResetByPeer = unsafe record.pointee.isResetByPeer
+        if code != .none || isResetByPeer {
+            // Also told by a GOAWAY, for streams beyond its last.
+            let isUnprocessed = unsafe code == .refusedStream && !pointee.isServer
             unsafe reset(
-                record, code: code, origin: isPeer ? .peer : .violation, isUnprocessed: isUnprocessed)
+                record, code: code, origin: isResetByPeer || isUnprocessed ? .peer : .violation,
+                isUnprocessed: isUnprocessed)
         }
-        let unconsumed = unsafe Int(record.pointee.unconsumedCount)
-        if unconsumed > 0 {
-            _ = unsafe nghttp2_session_consume_connection(pointee.session, unconsumed)
-        }
+        unsafe consumeOnConnection(record)
         if unsafe record.pointee.isReported {
             unsafe report(.closed(stream: stream, tag: record.pointee.tag))
         }

@@ -7,7 +7,7 @@ extension UnsafeMutablePointer<SessionState> {
     // MARK: Submitting
 
     func submitRequest(_ block: borrowing HTTP2FieldBlock, endsStream: Bool, tag: UInt64) -> Int32? {
-        guard unsafe availableStreamCount > 0 else { return nil }
+        guard unsafe availableStreamCount > 0, block.canBeSent else { return nil }
         let record = unsafe openRecord(0)
         unsafe record.pointee.isReported = true
         unsafe record.pointee.tag = tag
@@ -33,7 +33,7 @@ extension UnsafeMutablePointer<SessionState> {
         _ block: borrowing HTTP2FieldBlock, stream: Int32, endsStream: Bool, isInterim: Bool
     ) -> Bool {
         guard unsafe pointee.isServer, let record = unsafe record(stream),
-            unsafe !record.pointee.hasSubmittedHead, unsafe !record.pointee.hasReset
+            unsafe !record.pointee.hasSubmittedHead, unsafe !record.pointee.hasReset, block.canBeSent
         else { return false }
         let list = unsafe pointee.pool.pointee.fieldList
         let result = unsafe block.withFieldList(in: list) { fields, count in
@@ -102,7 +102,6 @@ extension UnsafeMutablePointer<SessionState> {
     func reset(stream: Int32, code: HTTP2ErrorCode) {
         guard let record = unsafe record(stream), unsafe !record.pointee.hasReset else { return }
         unsafe record.pointee.hasReset = true
-        unsafe record.pointee.isResetByOwner = true
         unsafe pointee.pool.pointee.dropQueue(of: record)
         _ = unsafe nghttp2_submit_rst_stream(
             pointee.session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, code.rawValue)
@@ -114,6 +113,31 @@ extension UnsafeMutablePointer<SessionState> {
         guard count > 0 else { return }
         unsafe record.pointee.unconsumedCount -= Int32(count)
         _ = unsafe nghttp2_session_consume(pointee.session, stream, count)
+    }
+
+    func discardContent(stream: Int32) {
+        guard let record = unsafe record(stream), unsafe !record.pointee.discardsContent else { return }
+        unsafe record.pointee.discardsContent = true
+        unsafe consumeOnConnection(record)
+        if unsafe nghttp2_session_get_stream_local_close(pointee.session, stream) == 1 {
+            unsafe endDiscarded(stream)
+        }
+    }
+
+    /// After the last frame of a response: a client that still sends its request is told to leave it.
+    func endDiscarded(_ stream: Int32) {
+        guard let record = unsafe record(stream), unsafe record.pointee.discardsContent,
+            unsafe nghttp2_session_get_stream_remote_close(pointee.session, stream) == 0
+        else { return }
+        unsafe reset(stream: stream, code: .none)
+    }
+
+    /// Opens the connection's window for what the stream has left, and not the stream's own.
+    func consumeOnConnection(_ record: UnsafeMutablePointer<StreamRecord>) {
+        let count = unsafe Int(record.pointee.unconsumedCount)
+        guard count > 0 else { return }
+        unsafe record.pointee.unconsumedCount = 0
+        _ = unsafe nghttp2_session_consume_connection(pointee.session, count)
     }
 
     func announceShutdown() {

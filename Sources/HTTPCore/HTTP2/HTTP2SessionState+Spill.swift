@@ -12,11 +12,15 @@ extension UnsafeMutablePointer<SessionState> {
 
     /// At the end of `receive`: takes the unfinished head out of the inbox.
     func spillHead() {
-        guard unsafe pointee.block.kind != .none, unsafe pointee.spill == nil,
-            unsafe pointee.block.fault == nil, unsafe !pointee.block.isOversized,
-            let inbox = unsafe pointee.inbox, let area = unsafe pointee.fieldArea
+        guard unsafe pointee.block.kind != .none, let inbox = unsafe pointee.inbox,
+            let area = unsafe pointee.fieldArea
         else { return }
         let start = unsafe Int(pointee.block.areaStart)
+        // Wherever it goes on, the inbox is empty by then.
+        unsafe pointee.block.areaStart = 0
+        guard unsafe pointee.spill == nil, unsafe pointee.block.fault == nil,
+            unsafe !pointee.block.isOversized
+        else { return }
         let byteCount = unsafe inbox.pointee.fieldByteCount - start
         let fieldCount = unsafe inbox.pointee.openFields.count
         let fieldByteCount = fieldCount * MemoryLayout<HeadField>.stride
@@ -34,6 +38,7 @@ extension UnsafeMutablePointer<SessionState> {
         unsafe inbox.pointee.fieldByteCount = start
         unsafe inbox.pointee.openFields.removeAll(keepingCapacity: true)
         unsafe pointee.spill = unsafe spill
+        unsafe pointee.spillStart = start
     }
 
     /// Puts a head that was begun earlier at the end of the inbox again.
@@ -50,7 +55,7 @@ extension UnsafeMutablePointer<SessionState> {
         unsafe UnsafeMutableRawPointer(area + start).copyMemory(from: bytes, byteCount: byteCount)
         unsafe inbox.pointee.fieldByteCount = start + byteCount
         // Places are places in the area: they move as the head does.
-        let move = unsafe start - Int(pointee.block.areaStart)
+        let move = unsafe start - pointee.spillStart
         unsafe inbox.pointee.openFields.removeAll(keepingCapacity: true)
         for index in 0..<fieldCount {
             var field = unsafe fields[index]

@@ -40,6 +40,8 @@ struct SessionState {
     var block = HeadAssembly()
     /// What of it came with earlier bytes.
     var spill: UnsafeMutableRawPointer?
+    /// Where it stood in the area.
+    var spillStart = 0
     /// The end of a frame for which there was no room.
     var leftover: UnsafeMutablePointer<UInt8>?
     var leftoverStart = 0
