@@ -88,7 +88,10 @@ extension Worker: ServingWorker {
             case .idle:
                 pool.remove(slot, &connections)
                 closeTarget(slot, at: now)
-            case .free, .securing, .lingering, .connecting, .busy: break
+            case .http2 where connections[slot].role == .client:
+                connections[slot].http2.goAway()
+                markDirty(slot)
+            case .free, .securing, .http2, .lingering, .connecting, .busy: break
             }
         }
     }
