@@ -312,6 +312,12 @@ class Wire:
             raise Malformed(f"no status line: {line[:200]!r}")
         return Response((int(match[2]), match[3].decode("latin-1")), f"1.{match[1].decode()}", self._read_fields())
 
+    def rest_of_chunks(self):
+        """The content and trailers behind a head that `read_head` has read."""
+        message, parts = Message((), "1.1", []), []
+        self._read_chunked(message, parts.append)
+        return b"".join(parts), message.trailers
+
     def read_response(self, method="GET", on_content=None):
         """The next final response with what came before it in `interims`."""
         start = self._start()
