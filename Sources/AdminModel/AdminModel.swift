@@ -369,8 +369,14 @@ package struct FlowsResponse: Codable, Sendable, Equatable {
 package struct ExplainResponse: Codable, Sendable, Equatable {
     package var listener: String
     package var client: String
+    /// The priority of the rule that is followed, or `default`; nil where there are no rules.
+    package var rule: String?
+    /// What the client is answered without any target: a redirect or a fixed response.
+    package var answer: String?
     package var targetGroup: String?
     package var target: String?
+    /// Of application listeners: every target that the request may go to, when there are several.
+    package var targets: [String]?
     /// One sentence per decision, in order.
     package var steps: [String]
 

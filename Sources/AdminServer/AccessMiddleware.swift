@@ -34,7 +34,7 @@ final class AccessMiddleware: RouterMiddleware {
         } else if !isUnixSocket {
             try requireAddressedHost(request)
         }
-        if request.method == .post { try requireJSON(request) }
+        if request.method == .post || request.method == .patch { try requireJSON(request) }
         return try await next(request, context)
     }
 

@@ -26,6 +26,7 @@ struct AdminRoutes<Access: RegistryAccess>: Sendable {
         router.add(middleware: BodyMiddleware())
         addReads(to: router)
         addChanges(to: router)
+        addListeners(to: router)
         return router.buildResponder()
     }
 
@@ -44,9 +45,6 @@ struct AdminRoutes<Access: RegistryAccess>: Sendable {
         get("/v1/listeners", of: router) { _, _ in
             try .json(await registry.loadBalancers().flatMap(\.listeners))
         }
-        get("/v1/listeners/:id", of: router) { _, context in
-            try .json(await registry.listener(context.pathArgument("id")))
-        }
         get("/v1/target-groups", of: router) { _, _ in try .json(await registry.targetGroups()) }
         get("/v1/target-groups/:name", of: router) { _, context in
             try .json(await registry.targetGroup(named: context.pathArgument("name")))
@@ -56,10 +54,22 @@ struct AdminRoutes<Access: RegistryAccess>: Sendable {
             try .json(await registry.flows(countMax: flowCountMax(of: request)))
         }
         get("/v1/explain", of: router) { request, _ in
-            try .json(
-                await registry.explain(
-                    listener: request.queryArgument("listener"), client: request.queryArgument("client")))
+            try .json(await registry.explain(explainRequest(in: request)))
         }
+    }
+
+    private func explainRequest(in request: Request) throws -> ExplainRequest {
+        var explain = ExplainRequest(
+            listener: try request.queryArgument("listener"), client: try request.queryArgument("client"))
+        let arguments = request.uri.queryParameters
+        explain.host = arguments["host"].map(String.init)
+        explain.path = arguments["path"].map(String.init)
+        explain.method = arguments["method"].map(String.init)
+        explain.query = arguments["query"].map(String.init)
+        explain.headers = arguments.getAll("header").map { String($0) }
+        explain.serverName = arguments["server_name"].map(String.init)
+        explain.alpn = arguments.getAll("alpn").map { String($0) }
+        return explain
     }
 
     /// Says whether the process serves or, with a name, whether that load balancer is available.
@@ -130,6 +140,72 @@ struct AdminRoutes<Access: RegistryAccess>: Sendable {
                     + "\(AdminLimits.targetsPerRequestMax). Split the list.")
         }
         return targets
+    }
+
+    // MARK: Listeners and rules
+
+    private func addListeners(to router: Router<AdminRequestContext>) {
+        add(
+            "/v1/load-balancers/:name/listeners",
+            [
+                .get: { _, context in
+                    try .json(await registry.loadBalancer(named: context.pathArgument("name")).listeners)
+                },
+                .post: { request, context in
+                    let wanted = try await JSONBody.decode(ListenerRequest.self, from: request)
+                    return try .json(await registry.createListener(wanted, of: context.pathArgument("name")))
+                },
+            ], to: router)
+        add(
+            "/v1/listeners/:id",
+            [
+                .get: { _, context in try .json(await registry.listener(context.pathArgument("id"))) },
+                .patch: { request, context in
+                    let wanted = try await JSONBody.decode(ListenerRequest.self, from: request)
+                    return try .json(await registry.modifyListener(context.pathArgument("id"), wanted))
+                },
+                .delete: { _, context in
+                    try .json(await registry.deleteListener(context.pathArgument("id")))
+                },
+            ], to: router)
+        add(
+            "/v1/listeners/:id/rules",
+            [
+                .get: { _, context in try .json(await registry.rules(of: context.pathArgument("id"))) },
+                .post: { request, context in
+                    let wanted = try await JSONBody.decode(RuleRequest.self, from: request)
+                    return try .json(await registry.createRule(wanted, of: context.pathArgument("id")))
+                },
+            ], to: router)
+        add(
+            "/v1/listeners/:id/rules/:priority",
+            [
+                .get: { _, context in
+                    try .json(
+                        await registry.rule(
+                            context.pathArgument("priority"), of: context.pathArgument("id")))
+                },
+                .patch: { request, context in
+                    let wanted = try await JSONBody.decode(RuleRequest.self, from: request)
+                    return try .json(
+                        await registry.modifyRule(
+                            context.pathArgument("priority"), wanted, of: context.pathArgument("id")))
+                },
+                .delete: { _, context in
+                    try .json(
+                        await registry.deleteRule(
+                            context.pathArgument("priority"), of: context.pathArgument("id")))
+                },
+            ], to: router)
+        add(
+            "/v1/listeners/:id/rule-priorities",
+            [
+                .post: { request, context in
+                    let wanted = try await JSONBody.decode(RulePrioritiesRequest.self, from: request)
+                    return try .json(
+                        await registry.setRulePriorities(wanted, of: context.pathArgument("id")))
+                }
+            ], to: router)
     }
 
     // MARK: Adding routes

@@ -34,8 +34,16 @@ struct BoundedRegistry<Access: RegistryAccess>: RegistryAccess {
         try await registry.targetGroup(named: name)
     }
 
-    func explain(listener: String, client: String) async throws(ControlError) -> ExplainResponse {
-        try await registry.explain(listener: listener, client: client)
+    func explain(_ request: ExplainRequest) async throws(ControlError) -> ExplainResponse {
+        try await registry.explain(request)
+    }
+
+    func rules(of listener: String) async throws(ControlError) -> RulesResponse {
+        try await registry.rules(of: listener)
+    }
+
+    func rule(_ priority: String, of listener: String) async throws(ControlError) -> RuleDescription {
+        try await registry.rule(priority, of: listener)
     }
 
     // These wait for workers.
@@ -68,6 +76,58 @@ struct BoundedRegistry<Access: RegistryAccess>: RegistryAccess {
     func reloadCertificates() async throws(ControlError) -> CertificatesReloadResponse {
         try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
             try await registry.reloadCertificates()
+        }
+    }
+
+    func createListener(
+        _ request: ListenerRequest, of loadBalancer: String
+    ) async throws(ControlError) -> ListenerDescription {
+        try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
+            try await registry.createListener(request, of: loadBalancer)
+        }
+    }
+
+    func modifyListener(
+        _ id: String, _ request: ListenerRequest
+    ) async throws(ControlError) -> ListenerDescription {
+        try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
+            try await registry.modifyListener(id, request)
+        }
+    }
+
+    func deleteListener(_ id: String) async throws(ControlError) -> ListenerDescription {
+        try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
+            try await registry.deleteListener(id)
+        }
+    }
+
+    func createRule(
+        _ request: RuleRequest, of listener: String
+    ) async throws(ControlError) -> RuleDescription {
+        try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
+            try await registry.createRule(request, of: listener)
+        }
+    }
+
+    func modifyRule(
+        _ priority: String, _ request: RuleRequest, of listener: String
+    ) async throws(ControlError) -> RuleDescription {
+        try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
+            try await registry.modifyRule(priority, request, of: listener)
+        }
+    }
+
+    func deleteRule(_ priority: String, of listener: String) async throws(ControlError) -> RulesResponse {
+        try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
+            try await registry.deleteRule(priority, of: listener)
+        }
+    }
+
+    func setRulePriorities(
+        _ request: RulePrioritiesRequest, of listener: String
+    ) async throws(ControlError) -> RulesResponse {
+        try await bounded(changeIsLate) { [registry] () async throws(ControlError) in
+            try await registry.setRulePriorities(request, of: listener)
         }
     }
 

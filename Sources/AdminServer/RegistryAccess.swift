@@ -12,9 +12,26 @@ package protocol RegistryAccess: Sendable {
     func targetGroups() async -> [TargetGroupDescription]
     func targetGroup(named name: String) async throws(ControlError) -> TargetGroupDescription
     func flows(countMax: Int) async throws(ControlError) -> FlowsResponse
-    func explain(listener: String, client: String) async throws(ControlError) -> ExplainResponse
+    func explain(_ request: ExplainRequest) async throws(ControlError) -> ExplainResponse
+    func rules(of listener: String) async throws(ControlError) -> RulesResponse
+    func rule(_ priority: String, of listener: String) async throws(ControlError) -> RuleDescription
     func register(_ request: TargetsRequest, in group: String) async throws(ControlError) -> TargetsResponse
     func deregister(_ request: TargetsRequest, in group: String) async throws(ControlError) -> TargetsResponse
+    func createListener(
+        _ request: ListenerRequest, of loadBalancer: String
+    ) async throws(ControlError) -> ListenerDescription
+    func modifyListener(
+        _ id: String, _ request: ListenerRequest
+    ) async throws(ControlError) -> ListenerDescription
+    func deleteListener(_ id: String) async throws(ControlError) -> ListenerDescription
+    func createRule(_ request: RuleRequest, of listener: String) async throws(ControlError) -> RuleDescription
+    func modifyRule(
+        _ priority: String, _ request: RuleRequest, of listener: String
+    ) async throws(ControlError) -> RuleDescription
+    func deleteRule(_ priority: String, of listener: String) async throws(ControlError) -> RulesResponse
+    func setRulePriorities(
+        _ request: RulePrioritiesRequest, of listener: String
+    ) async throws(ControlError) -> RulesResponse
     func certificates() async -> CertificatesResponse
     func reloadCertificates() async throws(ControlError) -> CertificatesReloadResponse
     func apply(_ request: ApplyRequest) async throws(ControlError) -> ApplyResponse

@@ -33,8 +33,6 @@ struct ContentLane: BitwiseCopyable {
     var hasSourceEnded = false
     /// The worker's `trailerBlock` has this lane's trailers, to be sent at once.
     var hasTrailerBlock = false
-    /// In a tunnel: the sink has been told of the end.
-    var hasPassedEnd = false
     /// Content only, without heads and chunk lines.
     var byteCount: UInt64 = 0
 }
@@ -116,6 +114,8 @@ struct Exchange: BitwiseCopyable {
     var headAt = Instant(nanoseconds: 0)
     var sentAt = Instant(nanoseconds: 0)
     var answeredAt = Instant(nanoseconds: 0)
+    /// When content last moved, either way.
+    var lastMovedAt = Instant(nanoseconds: 0)
 
     var target: Int? { targetPlusOne > 0 ? Int(targetPlusOne) - 1 : nil }
     var isHead: Bool { method == .head }

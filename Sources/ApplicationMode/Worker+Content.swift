@@ -71,6 +71,7 @@ extension Worker {
                 return
             }
             let hasMovedDown = pumpDown(exchange, at: now)
+            if hasMovedUp || hasMovedDown { exchanges[exchange].lastMovedAt = now }
             guard exchanges[exchange].generation == generation, exchanges[exchange].phase != .free,
                 hasMovedUp || hasMovedDown
             else { return }
@@ -86,33 +87,30 @@ extension Worker {
 
     /// Returns whether anything moved. The exchange may be over afterwards.
     private mutating func pumpUp(_ exchange: Int, at now: Instant) -> Bool {
-        guard let target = exchanges[exchange].target, exchanges[exchange].phase != .connecting else {
-            return false
-        }
-        guard !connections[target].isBroken else { return false }
+        guard let target = exchanges[exchange].target, exchanges[exchange].phase != .connecting,
+            !connections[target].isBroken
+        else { return false }
+        let stream = exchanges[exchange].targetStream
         let isHTTP2 = connections[target].http2.isOpen
         guard
             let hasSentHead = isHTTP2
                 ? sendReplayContent(exchange, target) : sendReplay(exchange, target, at: now)
-        else { return writingFailed(exchange, target, at: now) }
+        else { return writingFailed(target) }
         guard hasSentHead else { return false }
         let client = Int(exchanges[exchange].client)
-        // Also when all has been read: the target may not have taken the last of it.
-        guard let room = roomToSend(target, stream: exchanges[exchange].targetStream, at: now) else {
-            return writingFailed(exchange, target, at: now)
+        guard let room = roomToSend(target, stream: stream, at: now) else { return writingFailed(target) }
+        guard room > 0, !exchanges[exchange].up.isDone else { return false }
+        if exchanges[exchange].phase == .tunnel {
+            return pumpTunnel(exchange, isUp: true, from: client, to: target, at: now)
         }
-        guard room > 0 else { return false }
-        if exchanges[exchange].up.isDone {
-            return exchanges[exchange].phase == .tunnel && passEnd(exchange, isUp: true, to: target)
-        }
-        if isSpliceable(exchange, client, target, exchanges[exchange].up), lendPipe(to: exchange, isUp: true)
-        {
+        if isSpliceable(client, target, exchanges[exchange].up), lendPipe(to: exchange, isUp: true) {
             return splice(exchange, isUp: true, from: client, to: target, at: now)
         }
         switch relay(exchange, isUp: true, from: client, room: room, at: now) {
         case .nothing:
             return false
         case .sourceBroke:
+            // The client ends in the middle of its request: nobody can answer that.
             clientBroke(exchange, at: now)
             return false
         case .malformed:
@@ -122,23 +120,22 @@ extension Worker {
             fail(exchange, .noMemory, at: now)
             return false
         case .relayed(let hasMoved):
+            let lane = exchanges[exchange].up
             guard
                 send(
-                    to: target, stream: exchanges[exchange].targetStream,
-                    endsStream: exchanges[exchange].up.isDone && isHTTP2,
-                    hasTrailers: exchanges[exchange].up.hasTrailerBlock, at: now)
-            else { return writingFailed(exchange, target, at: now) }
+                    to: target, stream: stream, endsStream: lane.isDone, hasTrailers: lane.hasTrailerBlock,
+                    at: now)
+            else { return writingFailed(target) }
+            if connections[client].hasEnded, !lane.isDone, !hasMoved {
+                clientBroke(exchange, at: now)
+                return false
+            }
             return hasMoved
         }
     }
 
-    /// The target takes no more. One of HTTP/1 may have answered before it closed, so that its side is read to the
-    /// end.
-    private mutating func writingFailed(_ exchange: Int, _ target: Int, at now: Instant) -> Bool {
-        guard !connections[target].http2.isOpen else {
-            targetBroke(exchange, at: now)
-            return false
-        }
+    /// The target takes no more. It may have answered before it closed, so that its side is read to the end.
+    private mutating func writingFailed(_ target: Int) -> Bool {
         connections[target].isBroken = true
         connections[target].isClosing = true
         connections[target].mayRead = true
@@ -183,25 +180,27 @@ extension Worker {
             clientBroke(exchange, at: now)
             return false
         }
-        guard room > 0 else { return false }
+        // Before its head and after its end a stream of HTTP/2 has no room, and needs none.
+        let isStreaming = exchanges[exchange].phase == .responding && !exchanges[exchange].down.isDone
+        guard room > 0 || exchanges[exchange].clientStream > 0 && !isStreaming else { return false }
         switch exchanges[exchange].phase {
         case .free, .connecting: return false
         case .awaitingHead:
             // A head of HTTP/2 comes as an event.
             return connections[target].http2.isOpen ? false : readResponseHead(exchange, target, at: now)
-        case .tunnel where exchanges[exchange].down.isDone:
-            let hasPassedEnd = passEnd(exchange, isUp: false, to: client)
-            guard exchanges[exchange].up.hasPassedEnd else { return hasPassedEnd }
-            finish(exchange, at: now)
-            return true
+        case .tunnel:
+            guard !exchanges[exchange].down.isDone else {
+                guard exchanges[exchange].up.isDone, connections[target].output.isEmpty else { return false }
+                finish(exchange, at: now)
+                return true
+            }
+            return pumpTunnel(exchange, isUp: false, from: target, to: client, at: now)
         case .responding where exchanges[exchange].down.isDone:
             finish(exchange, at: now)
             return true
-        case .tunnel, .responding: break
+        case .responding: break
         }
-        if isSpliceable(exchange, target, client, exchanges[exchange].down),
-            lendPipe(to: exchange, isUp: false)
-        {
+        if isSpliceable(target, client, exchanges[exchange].down), lendPipe(to: exchange, isUp: false) {
             return splice(exchange, isUp: false, from: target, to: client, at: now)
         }
         switch relay(exchange, isUp: false, from: target, room: room, at: now) {
@@ -211,31 +210,22 @@ extension Worker {
             targetBroke(exchange, at: now)
             return false
         case .relayed(let hasMoved):
+            let lane = exchanges[exchange].down
+            // Trailers that have begun are waited for, but not for ever.
+            guard hasMoved || lane.isDone || !connections[target].hasEnded else {
+                targetBroke(exchange, at: now)
+                return false
+            }
             guard
                 send(
-                    to: client, stream: exchanges[exchange].clientStream,
-                    endsStream: exchanges[exchange].down.isDone,
-                    hasTrailers: exchanges[exchange].down.hasTrailerBlock, at: now)
+                    to: client, stream: exchanges[exchange].clientStream, endsStream: lane.isDone,
+                    hasTrailers: lane.hasTrailerBlock, at: now)
             else {
                 clientBroke(exchange, at: now)
                 return false
             }
-            return hasMoved
+            return hasMoved || lane.isDone
         }
-    }
-
-    /// In a tunnel one side may end before the other.
-    private mutating func passEnd(_ exchange: Int, isUp: Bool, to sink: Int) -> Bool {
-        if isUp {
-            guard !exchanges[exchange].up.hasPassedEnd else { return false }
-            exchanges[exchange].up.hasPassedEnd = true
-        } else {
-            guard !exchanges[exchange].down.hasPassedEnd else { return false }
-            exchanges[exchange].down.hasPassedEnd = true
-        }
-        if connections[sink].isSecure { _ = connections[sink].session.shutdown() }
-        _ = connections[sink].socket.shutdownWrite()
-        return true
     }
 
     // MARK: - One step
@@ -273,8 +263,8 @@ extension Worker {
         guard filling.byteCount > 0 else {
             guard connections[source].hasEnded else { return .nothing }
             // What ends with its connection is whole only if that ended in order.
-            guard !connections[source].isBroken else { return .sourceBroke }
-            return endLane(exchange, isUp: isUp) ? .relayed(hasMoved: true) : .sourceBroke
+            guard !connections[source].isBroken, endLane(exchange, isUp: isUp) else { return .sourceBroke }
+            return .relayed(hasMoved: true)
         }
         var lent = borrowInput()
         defer { giveBack(&lent) }
@@ -283,10 +273,7 @@ extension Worker {
             return .malformed
         }
         guard keepInput(source, bytes, position..<bytes.count) else { return .noMemory }
-        let hasMoved = filling.newByteCount > 0 || position > 0
-        // A part of a trailer section, and the end behind it.
-        guard hasMoved || !connections[source].hasEnded else { return .sourceBroke }
-        return .relayed(hasMoved: hasMoved)
+        return .relayed(hasMoved: filling.newByteCount > 0 || position > 0)
     }
 
     /// Rewrites some bytes into `output`; returns how many were used, nil when they are no content.
@@ -314,26 +301,74 @@ extension Worker {
         return true
     }
 
-    /// Sends `output`, and the end if this is it. False when the side is lost.
+    /// Sends `output`, and with HTTP/2 the end if this is it. False when the side is lost.
     private mutating func send(
         to slot: Int, stream: Int32, endsStream: Bool, hasTrailers: Bool, at now: Instant
     ) -> Bool {
-        if connections[slot].http2.isOpen {
-            sendFrames(slot, stream, endsStream: endsStream, hasTrailers: hasTrailers)
+        guard connections[slot].http2.isOpen else { return sendOutput(slot, at: now) }
+        sendFrames(slot, stream, endsStream: endsStream, hasTrailers: hasTrailers)
+        return true
+    }
+
+    // MARK: - Tunnels
+
+    /// Moves bytes one way through a tunnel: by splice, or through memory where one side is encrypted, where bytes
+    /// came along with a head, or where there is no pipe.
+    private mutating func pumpTunnel(
+        _ exchange: Int, isUp: Bool, from source: Int, to sink: Int, at now: Instant
+    ) -> Bool {
+        let hasPipeBytes = (isUp ? exchanges[exchange].up : exchanges[exchange].down).pipeByteCount > 0
+        let isPlain = !connections[source].isSecure && !connections[sink].isSecure
+        if hasPipeBytes || (isPlain && connections[source].input.isEmpty && connections[source].mayRead),
+            lendPipe(to: exchange, isUp: isUp)
+        {
+            return splice(exchange, isUp: isUp, from: source, to: sink, at: now)
+        }
+        let filling = fill(source, at: now)
+        guard filling.failure == nil else {
+            if isUp { clientBroke(exchange, at: now) } else { targetBroke(exchange, at: now) }
+            return false
+        }
+        guard filling.byteCount > 0 else {
+            guard connections[source].hasEnded else { return false }
+            if isUp { exchanges[exchange].up.isDone = true } else { exchanges[exchange].down.isDone = true }
+            endWriting(sink)
             return true
         }
-        guard sendOutput(slot, at: now) else { return false }
+        appendInput(filling.byteCount)
+        if isUp {
+            exchanges[exchange].up.byteCount &+= UInt64(filling.byteCount)
+        } else {
+            exchanges[exchange].down.byteCount &+= UInt64(filling.byteCount)
+        }
+        guard sendOutput(sink, at: now) else {
+            if isUp { targetBroke(exchange, at: now) } else { clientBroke(exchange, at: now) }
+            return false
+        }
         return true
+    }
+
+    /// Makes `output` of what stands at the front of `input`.
+    private mutating func appendInput(_ byteCount: Int) {
+        var lent = borrowInput()
+        defer { giveBack(&lent) }
+        output.removeAll()
+        output.append(lent.span.extracting(0..<byteCount))
+    }
+
+    /// Passes on that nothing more will come.
+    private mutating func endWriting(_ sink: Int) {
+        if connections[sink].isSecure { _ = connections[sink].session.shutdown() }
+        _ = connections[sink].socket.shutdownWrite()
     }
 
     // MARK: - Splice
 
     /// Content that is long, plain on both sides and goes on as it is.
-    private func isSpliceable(_ exchange: Int, _ source: Int, _ sink: Int, _ lane: ContentLane) -> Bool {
+    private func isSpliceable(_ source: Int, _ sink: Int, _ lane: ContentLane) -> Bool {
         guard lane.form == .raw, lane.pipeByteCount == 0, connections[source].input.isEmpty,
             !connections[source].isSecure, !connections[sink].isSecure, !connections[source].http2.isOpen
         else { return lane.pipeByteCount > 0 }
-        if exchanges[exchange].phase == .tunnel { return !lane.isDone }
         return lane.reader.remainingContentByteCount ?? 0 >= UInt64(Limits.spliceContentByteCountMin)
     }
 
@@ -369,7 +404,8 @@ extension Worker {
         case .sourceBroke:
             if isUp { clientBroke(exchange, at: now) } else { targetBroke(exchange, at: now) }
         case .sinkBroke:
-            if isUp { targetBroke(exchange, at: now) } else { clientBroke(exchange, at: now) }
+            if isUp { return writingFailed(sink) }
+            clientBroke(exchange, at: now)
         }
         return false
     }

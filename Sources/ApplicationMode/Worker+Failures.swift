@@ -196,7 +196,19 @@ extension Worker {
     // MARK: - Nothing moves
 
     mutating func clientTimedOut(_ slot: Int, at now: Instant) {
+        if connections[slot].phase == .http2, connections[slot].exchangePlusOne > 0 {
+            // Its exchanges have deadlines of their own.
+            timers.set(slot, to: now.advanced(bySeconds: idleTimeoutSeconds(of: connections[slot].listener)))
+            return
+        }
         guard let exchange = connections[slot].exchange else {
+            if connections[slot].phase == .http2 {
+                // Nobody has asked for anything for long enough.
+                connections[slot].http2.goAway()
+                markDirty(slot)
+                timers.set(slot, to: now.advanced(bySeconds: Limits.lingerSeconds))
+                return
+            }
             if connections[slot].phase == .http1, connections[slot].headStartedAt.nanoseconds > 0 {
                 timeOutHead(slot, at: now)
             } else {
@@ -210,6 +222,8 @@ extension Worker {
             timers.set(slot, to: targetDeadline(target))
             return
         }
+        // The timer that fired is gone, and the connection may stay.
+        defer { if connections[slot].phase == .http1 { armClient(slot, at: now) } }
         if exchanges[exchange].phase == .connecting {
             noteConnectFailure(exchange, at: now)
             fail(exchange, .connectTimedOut, at: now)
@@ -230,8 +244,31 @@ extension Worker {
         fail(exchange, .requestTimedOut, at: now)
     }
 
+    /// Nothing moved for an exchange of HTTP/2 for too long, whatever its connections carry besides.
+    mutating func exchangeTimerFired(_ exchange: Int, at now: Instant) {
+        let timeout = idleTimeoutSeconds(of: exchanges[exchange].listener)
+        let deadline = exchanges[exchange].lastMovedAt.advanced(bySeconds: timeout)
+        guard deadline <= now else {
+            exchangeTimers.set(exchange, to: deadline)
+            return
+        }
+        switch exchanges[exchange].phase {
+        case .free: return
+        case .responding, .tunnel: abort(exchange, at: now)
+        case .connecting: fail(exchange, .connectTimedOut, at: now)
+        case .awaitingHead:
+            endOutstanding(exchange, .connectionError, at: now)
+            fail(exchange, exchanges[exchange].up.isDone ? .targetTimedOut : .requestTimedOut, at: now)
+        }
+    }
+
     /// No byte came from a target for too long.
     mutating func targetTimedOut(_ slot: Int, at now: Instant) {
+        if connections[slot].phase == .http2 {
+            // Its exchanges have deadlines of their own.
+            timers.set(slot, to: now.advanced(bySeconds: idleTimeoutSeconds(of: connections[slot].listener)))
+            return
+        }
         guard let exchange = connections[slot].exchange else {
             closeTarget(slot, at: now)
             return

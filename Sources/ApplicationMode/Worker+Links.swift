@@ -64,7 +64,8 @@ extension Worker {
     ///
     /// - Parameters:
     ///   - isClean: All was said on both sides: a connection of HTTP/1 may carry another exchange.
-    ///   - isAnswered: If not, such a connection ends in order: the target may not have read all that was sent.
+    ///   - isAnswered: A connection that is of no use any more ends without a reset, for the target may not have
+    ///     read all that was sent.
     mutating func leaveTarget(_ exchange: Int, isClean: Bool, isAnswered: Bool = false, at now: Instant) {
         guard let target = exchanges[exchange].target else { return }
         let stream = exchanges[exchange].targetStream

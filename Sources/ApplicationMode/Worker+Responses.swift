@@ -76,9 +76,11 @@ extension Worker {
         if responseHead.isInterim { return writeInterim(exchange, target, bytes) }
         writeHead(exchange, bytes, at: now)
         if exchanges[exchange].down.form == .frames {
+            // The head is read once more to become frames, in the same memory.
+            let headByteCount = responseHead.byteCount
             submitHead(exchange)
             output.removeAll()
-            return keepInput(target, bytes, responseHead.byteCount..<bytes.count) ? .ignored : .broken
+            return keepInput(target, bytes, headByteCount..<bytes.count) ? .ignored : .broken
         }
         guard let used = relay(exchange, isUp: false, bytes.extracting(responseHead.byteCount..<bytes.count)),
             !output.hasOverflowed,
@@ -260,8 +262,6 @@ extension Worker {
             retireIfOld(client, at: now)
         } else if isPersistent {
             connections[client].lastActivityAt = now
-            // Its head went out before draining began, and promised to go on.
-            if core.isDraining { armClient(client, at: now) }
         } else {
             leave(client, isClean: isClean, at: now)
         }
@@ -298,6 +298,7 @@ extension Worker {
         release(exchanges[exchange].up)
         release(exchanges[exchange].down)
         unlinkClient(exchange)
+        exchangeTimers.cancel(exchange)
         exchanges[exchange].phase = .free
         exchangeSlots.free(exchange)
     }

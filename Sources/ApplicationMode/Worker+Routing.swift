@@ -27,9 +27,13 @@ extension Worker {
             listener: listener,
             method: requestHead.method, version: requestHead.version, upgrade: requestHead.upgrade,
             isClientPersistent: requestHead.isPersistent, expectsContinue: requestHead.expectsContinue,
-            startedAt: isStream ? now : connections[client].headStartedAt, headAt: now)
+            startedAt: isStream ? now : connections[client].headStartedAt, headAt: now, lastMovedAt: now)
         exchanges[slot].up.reader = BodyReader(requestHead.framing)
         linkClient(slot)
+        // A connection of HTTP/1 has a deadline for the one exchange that it carries.
+        if isStream {
+            exchangeTimers.set(slot, to: now.advanced(bySeconds: idleTimeoutSeconds(of: listener)))
+        }
         connections[client].headStartedAt = Instant(nanoseconds: 0)
         connections[client].requestCount &+= 1
         exchangeCounters.add(1, .requests, listener: listener)
@@ -162,21 +166,25 @@ extension Worker {
         let isHTTP2Target = core.snapshot.groups[group].application?.protocolVersion != .http1
         exchanges[exchange].up.form =
             isHTTP2Target ? .frames : requestHead.framing.leavesChunked ? .chunked : .raw
-        // Content is read off here, so that after a failure nobody could say where the next request begins.
+        // Once content was read off, nobody could say any more where the next request begins.
         let isPersistent = exchanges[exchange].isClientPersistent
         exchanges[exchange].isClientPersistent = false
-        if exchanges[exchange].clientStream == 0 {
-            var position = requestHead.byteCount
+        var position = bytes.count
+        if exchanges[exchange].clientStream > 0 {
+            exchanges[exchange].up.isDone = exchanges[exchange].up.hasSourceEnded
+        } else {
+            position = requestHead.byteCount
             guard let used = relay(exchange, isUp: true, bytes.extracting(position..<bytes.count)) else {
                 return .malformedContent
             }
             position += used
-            guard keepInput(client, bytes, position..<bytes.count) else { return .noMemory }
-        } else if requestHead.framing == .none {
-            exchanges[exchange].up.isDone = true
         }
         guard !output.hasOverflowed else { return .headTooLarge }
         guard let cell = keepOutput() else { return .noMemory }
+        guard keepInput(client, bytes, position..<bytes.count) else {
+            cells.free(cell: cell)
+            return .noMemory
+        }
         exchanges[exchange].isClientPersistent = isPersistent
         exchanges[exchange].replay = Held(
             cellPlusOne: UInt32(cell) + 1, offset: 0, count: UInt32(output.count))

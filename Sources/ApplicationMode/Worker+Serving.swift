@@ -81,6 +81,7 @@ extension Worker: ServingWorker {
     /// `Connection: close`. Nobody waits for connections to targets that carry nothing.
     package mutating func drainDidBegin(at now: Instant) {
         for slot in 0..<connectionSlots.scanBound {
+            if connections[slot].isShared { leaveSharedPool(slot) }
             switch connections[slot].phase {
             case .http1:
                 if connections[slot].exchangePlusOne == 0 { connections[slot].lastActivityAt = now }
@@ -88,10 +89,11 @@ extension Worker: ServingWorker {
             case .idle:
                 pool.remove(slot, &connections)
                 closeTarget(slot, at: now)
-            case .http2 where connections[slot].role == .client:
+            case .http2:
+                // Streams under way go on, and so do those that are on the wire.
                 connections[slot].http2.goAway()
                 markDirty(slot)
-            case .free, .securing, .http2, .lingering, .connecting, .busy: break
+            case .free, .securing, .lingering, .connecting, .busy: break
             }
         }
     }

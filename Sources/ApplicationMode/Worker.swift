@@ -28,6 +28,8 @@ package struct Worker: ~Copyable {
     var timers: TimerWheel
     var exchanges: MappedSlab<Exchange>
     var exchangeSlots: SlotAllocator
+    /// Deadlines of exchanges that share their client's connection.
+    var exchangeTimers: TimerWheel
     var cells: Stash
     /// Connections whose budget ran out while they had work: they go on in the next turn.
     var runQueue: [Token] = []
@@ -84,6 +86,7 @@ package struct Worker: ~Copyable {
         timers = TimerWheel(entryCount: connectionCountMax, now: now)
         exchanges = MappedSlab(count: settings.tcpFlowCountMax)
         exchangeSlots = SlotAllocator(capacity: settings.tcpFlowCountMax)
+        exchangeTimers = TimerWheel(entryCount: settings.tcpFlowCountMax, now: now)
         cells = Stash(cellCount: connectionCountMax, cellByteCount: Limits.exchangeOutputByteCountMax)
         pool = TargetPool(targetNumberCountMax: settings.targetNumberCountMax)
         sharedPool = TargetPool(targetNumberCountMax: settings.targetNumberCountMax)
@@ -123,10 +126,13 @@ extension Worker: TurnHandler {
         core.countTurn()
         runQueuedConnections(at: now)
         while let slot = timers.popDue(at: now) { timerFired(slot, at: now) }
+        while let slot = exchangeTimers.popDue(at: now) { exchangeTimerFired(slot, at: now) }
         sendDirty(at: now)
         let coreWait = core.finishTurn(at: now)
         if !runQueue.isEmpty { return 0 }
-        let timer = timers.millisecondsUntilNext(from: now) ?? .max
+        let timer = min(
+            timers.millisecondsUntilNext(from: now) ?? .max,
+            exchangeTimers.millisecondsUntilNext(from: now) ?? .max)
         let soonest = min(timer, coreWait)
         return soonest == .max ? nil : soonest
     }

@@ -5,6 +5,16 @@ public struct ClientHello: Sendable {
     public internal(set) var serverName: ServerName?
     /// In the client's order of preference; empty when the client offered none.
     public internal(set) var applicationProtocols = ApplicationProtocols()
+
+    init() {}
+
+    /// One that says just this; protocol names that do not fit are left out.
+    public init(serverName: ServerName?, applicationProtocols names: [String]) {
+        self.serverName = serverName
+        for name in names where applicationProtocols.beginName(byteCount: name.utf8.count) {
+            for byte in name.utf8 { applicationProtocols.append(byte) }
+        }
+    }
 }
 
 /// Protocol names that a client offers (ALPN, RFC 7301 section 3.1); a plain value of fixed size.

@@ -120,34 +120,51 @@ struct TurnQueue: Sendable {
     }
 
     private mutating func sink(from start: Int) {
-        var place = start
-        let entry = entries[place]
-        while true {
-            var child = 2 * place + 1
-            guard child < entries.count else { break }
-            if child + 1 < entries.count, entries[child + 1].precedes(entries[child]) { child += 1 }
-            guard entries[child].precedes(entry) else { break }
-            move(entries[child], to: place)
-            place = child
-        }
-        move(entry, to: place)
+        Self.sink(from: start, &entries, &places)
     }
 
     private mutating func rise(from start: Int) {
-        var place = start
-        let entry = entries[place]
-        while place > 0 {
-            let parent = (place - 1) / 2
-            guard entry.precedes(entries[parent]) else { break }
-            move(entries[parent], to: place)
-            place = parent
-        }
-        move(entry, to: place)
+        Self.rise(from: start, &entries, &places)
     }
 
-    private mutating func move(_ entry: Entry, to place: Int) {
-        entries[place] = entry
-        places[Int(entry.position)] = UInt32(truncatingIfNeeded: place)
+    // Spans of both arrays at once, which a method that holds them as properties cannot have: a turn walks the
+    // whole height, and checking for every move that an array is nobody else's showed.
+
+    private static func sink(from start: Int, _ entries: inout [Entry], _ places: inout [UInt32]) {
+        var heap = entries.mutableSpan
+        var placeOfPosition = places.mutableSpan
+        var place = start
+        let entry = heap[place]
+        while true {
+            var child = 2 * place + 1
+            guard child < heap.count else { break }
+            // Which child is first is a coin's toss that no branch could foresee.
+            if child + 1 < heap.count { child += heap[child + 1].precedes(heap[child]) ? 1 : 0 }
+            let next = heap[child]
+            guard next.precedes(entry) else { break }
+            heap[place] = next
+            placeOfPosition[Int(next.position)] = UInt32(truncatingIfNeeded: place)
+            place = child
+        }
+        heap[place] = entry
+        placeOfPosition[Int(entry.position)] = UInt32(truncatingIfNeeded: place)
+    }
+
+    private static func rise(from start: Int, _ entries: inout [Entry], _ places: inout [UInt32]) {
+        var heap = entries.mutableSpan
+        var placeOfPosition = places.mutableSpan
+        var place = start
+        let entry = heap[place]
+        while place > 0 {
+            let parent = (place - 1) / 2
+            let above = heap[parent]
+            guard entry.precedes(above) else { break }
+            heap[place] = above
+            placeOfPosition[Int(above.position)] = UInt32(truncatingIfNeeded: place)
+            place = parent
+        }
+        heap[place] = entry
+        placeOfPosition[Int(entry.position)] = UInt32(truncatingIfNeeded: place)
     }
 
     /// Says what is broken, for tests; nil when all is well.

@@ -11,7 +11,7 @@ import Foundation
 struct Weir: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "weir",
-        abstract: "A load balancer for TCP and UDP, and the commands to operate it.",
+        abstract: "A load balancer for TCP, UDP and HTTP, and the commands to operate it.",
         discussion: """
             "weir run" is the appliance. All other commands talk to a running one through its admin API: \
             --admin ADDRESS (or WEIR_ADMIN) names it, by default \(AdminAddress.standard).
@@ -30,7 +30,7 @@ struct Weir: AsyncParsableCommand {
                 name: "Overview",
                 subcommands: [
                     StatusCommand.self, LoadBalancersCommand.self, ListenersCommand.self,
-                    TargetGroupsCommand.self, CertificatesCommand.self, SSLPoliciesCommand.self,
+                    RulesCommand.self, TargetGroupsCommand.self, CertificatesCommand.self, SSLPoliciesCommand.self,
                 ]),
             CommandGroup(name: "Flow", subcommands: [FlowsCommand.self, ExplainCommand.self]),
         ]

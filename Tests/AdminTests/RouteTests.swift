@@ -19,7 +19,8 @@ import Testing
             #expect(try await client.targetGroups() == Sample.status.targetGroups)
             #expect(try await client.targetGroup(named: "web") == Sample.webGroup)
             #expect(try await client.flows(countMax: 1).omittedCount == 1)
-            let explanation = try await client.explain(listener: "edge:80", client: "[2001:db8::1]:40000")
+            let explanation = try await client.explain(
+                ExplainRequest(listener: "edge:80", client: "[2001:db8::1]:40000"))
             #expect(explanation.client == "[2001:db8::1]:40000")
         }
     }

@@ -22,11 +22,13 @@ from pathlib import Path
 from statistics import median
 
 import report
+from http_peers import HTTPEnvoy, HTTPHAProxy, HTTPNGINX, HTTPWeir, Network
 from measure import BenchError
 from peers import DESCRIPTORS, Envoy, Floor, HAProxy, NGINX, Proxy, Shape, Weir, make_certificates
 from runner import Runner
 from workloads import (
-    BASE, ECDSA, FOREIGN, GROWTH, ONE_WORKER, TLS_WORKLOADS, TWO_WORKERS, UNEVEN, WORKLOADS, Sample, Workload,
+    BASE, ECDSA, FOREIGN, GROWTH, HTTP, HTTP_WORKLOADS, HTTPS, ONE_WORKER, RULES, TLS_WORKLOADS, TWO_WORKERS, UNEVEN,
+    WORKLOADS, Sample, Variant, Workload,
 )
 
 HERE = Path(__file__).resolve().parent
@@ -35,8 +37,9 @@ QUICK_SCALE, CALLS_SCALE = 0.25, 0.05
 SETS = {
     "plain": [*(workload.name for workload in WORKLOADS), "growth", "workers"],
     "tls": [workload.name for workload in TLS_WORKLOADS],
+    "http": [*(workload.name for workload in HTTP_WORKLOADS), "rules"],
 }
-SETS["all"] = SETS["plain"] + SETS["tls"]
+SETS["all"] = SETS["plain"] + SETS["tls"] + SETS["http"]
 # Memory does not change from round to round.
 MEMORY_ROUNDS = 2
 
@@ -53,7 +56,8 @@ def parse_arguments() -> argparse.Namespace:
         "set", nargs="?", choices=SETS, default="plain", help="which workloads; default %(default)s")
     parser.add_argument("--workloads", metavar="A,B", help="only these, of any set")
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each; default 5, with --quick 2")
-    parser.add_argument("--peers", default="floor,haproxy,nginx,envoy", metavar="A,B", help="default: %(default)s")
+    parser.add_argument(
+        "--peers", default="floor,network,haproxy,nginx,envoy", metavar="A,B", help="default: %(default)s")
     parser.add_argument("--weir", metavar="BINARY", help="measure this binary instead of building one")
     parser.add_argument("--json", metavar="FILE", help="where the result goes; default bench-results/TIME/result.json")
     parser.add_argument("--compare", metavar="FILE", help="show Weir's ratios beside those of an earlier result")
@@ -86,6 +90,19 @@ def compile_c(name: str, directory: Path, *libraries: str) -> str:
     return str(output)
 
 
+def make_binaries(directory: Path, has_forwarding: bool, has_tls: bool, has_http: bool) -> dict[str, str]:
+    """The load generators and targets that are needed, by name."""
+    tls = ("-lssl", "-lcrypto")
+    wanted: dict[str, tuple[str, ...]] = {}
+    if has_forwarding:
+        wanted["load"] = ()
+    if has_tls:
+        wanted["tls_load"] = tls
+    if has_http:
+        wanted |= {"http_load": (*tls, "-lm"), "http_target": ()}
+    return {name: compile_c(name, directory, *libraries) for name, libraries in wanted.items()}
+
+
 def build_weir() -> str:
     build = ["swift", "build", "--configuration", "release", "--product", "weir"]
     subprocess.run(build, check=True, cwd=REPOSITORY, stdout=sys.stderr)
@@ -110,20 +127,28 @@ def install_envoy() -> str | None:
     return str(binary)
 
 
-def subjects(arguments: argparse.Namespace, directory: Path) -> list[Proxy]:
-    found: list[Proxy] = [Weir(str(Path(arguments.weir).resolve()) if arguments.weir else build_weir())]
+def subjects(arguments: argparse.Namespace, directory: Path) -> tuple[list[Proxy], list[Proxy]]:
+    """Those that forward bytes and datagrams, and those that speak HTTP; Weir first."""
+    weir = str(Path(arguments.weir).resolve()) if arguments.weir else build_weir()
+    found: list[Proxy] = [Weir(weir)]
+    speaking: list[Proxy] = [HTTPWeir(weir)]
     for name in filter(None, arguments.peers.split(",")):
         if name == "floor":
             found.append(Floor(compile_c("floor", directory)))
+        elif name == "network":
+            speaking.append(Network(weir))
         elif name == "haproxy" and shutil.which(name):
             found.append(HAProxy())
+            speaking.append(HTTPHAProxy())
         elif name == "nginx" and shutil.which(name):
             found.append(NGINX())
+            speaking.append(HTTPNGINX())
         elif name == "envoy" and (binary := install_envoy()):
             found.append(Envoy(binary))
+            speaking.append(HTTPEnvoy(binary))
         elif name != "envoy":
             raise BenchError(f"peer \"{name}\" is unknown or not installed; run scripts/bootstrap --bench")
-    return found
+    return found, speaking
 
 
 def machine() -> dict[str, str | int]:
@@ -150,8 +175,8 @@ class Bench:
     scale: float
     rounds: int
     samples: list[tuple[int, Sample]] = dataclasses.field(default_factory=list)
-    # Subjects that failed in a workload, so that they are not tried again.
-    failed: set[tuple[str, str]] = dataclasses.field(default_factory=set)
+    # Subjects that failed in a workload, and why: they are not tried again.
+    failed: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
 
     def run_workload(self, workload: Workload) -> list[report.Round]:
         rounds = []
@@ -163,17 +188,18 @@ class Bench:
                 try:
                     row[proxy.name] = self.runner.workload(proxy, workload, self.scale)
                 except BenchError as error:
-                    if proxy.name in ("weir", "floor"):
+                    # Application mode is measured as far as it goes, and what it cannot do is told in the end.
+                    if proxy.name in ("weir", "floor") and not workload.shape.is_http:
                         raise
                     say(f"{proxy.name} is left out of {workload.name}: {error}")
-                    self.failed.add((proxy.name, workload.name))
+                    self.failed[proxy.name, workload.name] = str(error)
             self.note(index, row)
             rounds.append(row)
             costs = ", ".join(f"{name} {report.shown_cost(workload.cost(row[name]), workload)}" for name in row)
             say(f"{workload.name} {index + 1}/{self.rounds}: {costs} {workload.unit}")
         return rounds
 
-    def run_variants(self, variants: list) -> list[report.Round]:
+    def run_variants(self, variants: list[Variant], what: str, unit: str) -> list[report.Round]:
         rounds = []
         for index in range(self.rounds):
             row = {
@@ -182,7 +208,7 @@ class Bench:
             self.note(index, row)
             rounds.append(row)
             costs = ", ".join(f"{name} {one.cpu_nanoseconds / one.units / 1e3:.1f}" for name, one in row.items())
-            say(f"growth {index + 1}/{self.rounds}: {costs} µs/connection")
+            say(f"{what} {index + 1}/{self.rounds}: {costs} {unit}")
         return rounds
 
     def note(self, index: int, row: report.Round) -> None:
@@ -207,21 +233,36 @@ def count_system_calls(bench: Bench, workloads: list[Workload]) -> str:
         for proxy in bench.proxies:
             if not workload.suits(proxy):
                 continue
-            row[proxy.name] = bench.runner.workload(proxy, workload, CALLS_SCALE, counts_calls=True)
+            try:
+                row[proxy.name] = bench.runner.workload(proxy, workload, CALLS_SCALE, counts_calls=True)
+            except BenchError as error:
+                if not workload.shape.is_http:
+                    raise
+                bench.failed[proxy.name, workload.name] = str(error)
             say(f"{workload.name}: {proxy.name} done")
         bench.note(0, row)
     return report.system_call_table(samples, workloads, [proxy.name for proxy in bench.proxies])
 
 
-def configurations(proxies: list[Proxy], has_tls: bool) -> dict[str, str]:
+def measure(bench: Bench, workloads: list[Workload], result: dict) -> list[str]:
+    """The tables of one set; the figures go into the result."""
+    shown = [
+        proxy.name for proxy in bench.proxies if proxy.is_tls_able or any(not workload.is_tls for workload in workloads)]
+    results = {workload.name: bench.run_workload(workload) for workload in workloads}
+    result["workloads"] |= {
+        workload.name: report.summary(workload, results[workload.name], shown) for workload in workloads}
+    return [report.workload_table(results, workloads, shown), report.service_table(results, workloads, shown)]
+
+
+def configurations(bench: Bench, plain: Shape, secure: Shape | None) -> dict[str, str]:
     """How each is set up, by file name; for TLS once more."""
     texts = {}
-    for proxy in proxies:
-        name, text = proxy.configuration(Path("DIRECTORY"), Shape())
+    for proxy in bench.proxies:
+        name, text = proxy.configuration(Path("DIRECTORY"), plain)
+        name = f"http-{name}" if plain.is_http else name
         texts[name] = text
-        if has_tls and proxy.is_tls_able:
-            name, text = proxy.configuration(Path("DIRECTORY"), ECDSA)
-            texts[f"tls-{name}"] = text
+        if secure and proxy.is_tls_able:
+            texts[f"tls-{name}"] = proxy.configuration(Path("DIRECTORY"), secure)[1]
     return texts
 
 
@@ -246,41 +287,46 @@ def main() -> int:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="weir-bench-")))
         # nginx becomes an unprivileged user, who must be able to enter.
         directory.chmod(0o755)
-        proxies = subjects(arguments, directory)
+        forwarding, speaking = subjects(arguments, directory)
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) < 2:
             raise BenchError("two cores are needed, one for the proxy and one for the load")
-        plain = [workload for workload in WORKLOADS if workload.name in arguments.workloads]
-        secure = [workload for workload in TLS_WORKLOADS if workload.name in arguments.workloads]
-        workloads = plain + secure
-        tls_load = None
-        if secure:
+        plain, secure, web = (
+            [workload for workload in some if workload.name in arguments.workloads]
+            for some in (WORKLOADS, TLS_WORKLOADS, HTTP_WORKLOADS))
+        has_forwarding = bool(plain or secure or {"growth", "workers"} & set(arguments.workloads))
+        has_http = bool(web or "rules" in arguments.workloads)
+        has_https = any(workload.is_tls for workload in web)
+        binaries = make_binaries(directory, has_forwarding, bool(secure), has_http)
+        if secure or has_https:
             make_certificates(directory)
-            tls_load = compile_c("tls_load", directory, "-lssl", "-lcrypto")
-        runner = Runner(compile_c("load", directory), tls_load, directory, cores[-2:], arguments.patience)
-        bench = Bench(runner, proxies, QUICK_SCALE if arguments.quick else 1.0, arguments.rounds)
-        names = [proxy.name for proxy in proxies]
+        runner = Runner(binaries, directory, cores[-2:], arguments.patience)
+        bench = Bench(runner, forwarding, QUICK_SCALE if arguments.quick else 1.0, arguments.rounds)
+        # With the same samples and failures.
+        http_bench = dataclasses.replace(bench, proxies=speaking)
+        chosen = forwarding * has_forwarding + speaking * has_http
         result: dict = {
             "when": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "machine": machine(), "load_average": os.getloadavg()[0],
-            "versions": {proxy.name: proxy.version() for proxy in proxies},
-            "configurations": configurations(proxies, bool(secure)),
-            "rounds": arguments.rounds, "scale": bench.scale}
+            "versions": {proxy.name: proxy.version() for proxy in chosen},
+            "configurations": {
+                **(configurations(bench, Shape(), ECDSA if secure else None) if has_forwarding else {}),
+                **(configurations(http_bench, HTTP, HTTPS if has_https else None) if has_http else {})},
+            "rounds": arguments.rounds, "scale": bench.scale, "workloads": {}}
         tables = []
-        if arguments.syscalls:
-            tables.append(count_system_calls(bench, workloads))
-        else:
-            results = {workload.name: bench.run_workload(workload) for workload in workloads}
-            result["workloads"] = {
-                workload.name: report.summary(workload, results[workload.name], names) for workload in workloads}
-            able = [proxy.name for proxy in proxies if proxy.is_tls_able]
-            for some, subjects_shown in ((plain, names), (secure, able)):
-                if some:
-                    tables.append(report.workload_table(results, some, subjects_shown))
-                    tables.append(report.service_table(results, some, subjects_shown))
-            variants = [BASE, *GROWTH] if "growth" in arguments.workloads else []
-            variants += [ONE_WORKER, TWO_WORKERS] if "workers" in arguments.workloads else []
-            if variants:
-                tables.append(report.growth_table(bench.run_variants(variants)))
+        for some, one in ((plain, bench), (secure, bench), (web, http_bench)):
+            if some and arguments.syscalls:
+                tables.append(count_system_calls(one, some))
+            elif some:
+                tables += measure(one, some, result)
+        variants = [BASE, *GROWTH] if "growth" in arguments.workloads else []
+        variants += [ONE_WORKER, TWO_WORKERS] if "workers" in arguments.workloads else []
+        if variants and not arguments.syscalls:
+            tables.append(report.growth_table(bench.run_variants(variants, "growth", "µs/connection")))
+        if "rules" in arguments.workloads and not arguments.syscalls:
+            tables.append(report.rules_table(http_bench.run_variants(RULES, "rules", "µs/request")))
+        result["failed"] = [f"{proxy} in {workload}: {' '.join(why.split())}" for (proxy, workload), why in bench.failed.items()]
+        if bench.failed:
+            tables.append("Failed, and left out above:\n\n" + "\n".join(f"- {one}" for one in result["failed"]))
         result["samples"] = [{"round": index, **dataclasses.asdict(sample)} for index, sample in bench.samples]
         about = result["machine"]
         versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
@@ -289,12 +335,12 @@ def main() -> int:
             f"{arguments.rounds} interleaved rounds, medians, ratios paired within a round (least–most). {bench.noise()}")
         if arguments.compare:
             before = json.loads(Path(arguments.compare).read_text())
-            tables.append(report.comparison_table(result.get("workloads", {}), before.get("workloads", {})))
+            tables.append(report.comparison_table(result["workloads"], before.get("workloads", {})))
         text = "\n\n".join(tables)
         print(text)
         path = write_result(arguments, bench, result, text)
         say(f"{time.monotonic() - began:.0f} s; result and configurations in {path.parent}")
-    return 0
+    return 1 if any(proxy == "weir" for proxy, _ in bench.failed) else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// What load.c and tls_load.c share: their options, counts and latencies, and the frame around every load.
+// What load.c, tls_load.c, http_load.c and http_target.c share: their options, counts and latencies, and the frame around every load.
 //
 // A load opens its flows, warms up (--warm-up units), prints "ready" and waits for a line on standard
 // input; then it works, prints one line of JSON and keeps its flows until standard input ends. Whoever
@@ -31,9 +31,11 @@ enum {
 
 static struct {
     int port, ports, flows, at_once, size, window;
+    // Of http_load.c alone: bytes of content in an answer and in a request; requests a second, or as many as go.
+    int content, post, rate;
     uint64_t count, bytes, warm_up;
-    const char *certificate;
-} options = {.port = 8000, .ports = 1, .flows = 1, .at_once = 1, .size = 64, .window = 1, .count = 1};
+    const char *certificate, *path;
+} options = {.path = "", .port = 8000, .ports = 1, .flows = 1, .at_once = 1, .size = 64, .window = 1, .count = 1};
 
 static struct {
     uint64_t units, errors, sent, received;
@@ -51,7 +53,7 @@ static int check(int result, const char *what) {
     return result;
 }
 
-static void count_error(const char *what) {
+static inline void count_error(const char *what) {
     if (done.errors++ == 0) fprintf(stderr, "load: first error: %s: %s\n", what, strerror(errno));
     if (done.errors > ERRORS_MAX) fail("too many errors, the last");
 }
@@ -80,7 +82,7 @@ static void watch(int epoll, int operation, int fd, uint32_t events, void *whom)
 
 static uint32_t histogram[64 * 60];
 
-static void record(uint64_t nanoseconds) {
+static inline void record(uint64_t nanoseconds) {
     int shift = nanoseconds < 64 ? 0 : 63 - __builtin_clzll(nanoseconds) - 6;
     histogram[(uint64_t)shift * 64 + (nanoseconds >> shift)]++;
 }
@@ -108,7 +110,7 @@ struct bulk_request {
 
 static uint64_t began_at;
 
-static void wait_for_start(void) {
+static inline void wait_for_start(void) {
     char line[16];
     memset(histogram, 0, sizeof histogram);
     memset(&done, 0, sizeof done);
@@ -118,7 +120,7 @@ static void wait_for_start(void) {
     began_at = now();
 }
 
-static void report(void) {
+static inline void report(void) {
     double seconds = (double)(now() - began_at) / 1e9;
     printf(
         "{\"units\": %llu, \"seconds\": %.6f, \"errors\": %llu, \"lost\": %lld, \"p50_us\": %.1f, \"p99_us\": %.1f}\n",
@@ -144,10 +146,11 @@ static void parse(int count, char **arguments) {
     static const struct option names[] = {
         {"port", 1, NULL, 'p'},   {"ports", 1, NULL, 'l'}, {"flows", 1, NULL, 'f'},   {"at-once", 1, NULL, 'a'},
         {"size", 1, NULL, 's'},   {"window", 1, NULL, 'w'}, {"count", 1, NULL, 'c'},  {"bytes", 1, NULL, 'b'},
-        {"warm-up", 1, NULL, 'u'}, {"certificate", 1, NULL, 'C'}, {NULL, 0, NULL, 0}};
+        {"warm-up", 1, NULL, 'u'}, {"certificate", 1, NULL, 'C'}, {"content", 1, NULL, 'n'},
+        {"post", 1, NULL, 'o'},   {"path", 1, NULL, 'P'},   {"rate", 1, NULL, 'r'},   {NULL, 0, NULL, 0}};
     for (int name; (name = getopt_long(count, arguments, "", names, NULL)) != -1;) {
         if (name == '?') exit(64);
-        uint64_t value = name == 'C' ? 0 : number(optarg);
+        uint64_t value = name == 'C' || name == 'P' ? 0 : number(optarg);
         switch (name) {
         case 'p': options.port = (int)value; break;
         case 'l': options.ports = (int)value; break;
@@ -159,6 +162,10 @@ static void parse(int count, char **arguments) {
         case 'b': options.bytes = value; break;
         case 'u': options.warm_up = value; break;
         case 'C': options.certificate = optarg; break;
+        case 'P': options.path = optarg; break;
+        case 'n': options.content = (int)value; break;
+        case 'o': options.post = (int)value; break;
+        case 'r': options.rate = (int)value; break;
         default: exit(64);
         }
     }

@@ -6,7 +6,7 @@ All forward the same ports of 127.0.0.1 to the same targets:
     UDP DATAGRAMS         long flows, many datagrams each
     UDP QUESTIONS         flows of one datagram and its answer
 
-With a certificate in the shape both TCP ports speak TLS with clients, and plainly with the targets as before:
+HTTP is in http_peers.py. With a certificate in the shape both TCP ports speak TLS with clients, and plainly with the targets as before:
 TLS 1.3 alone, X25519, TLS_AES_128_GCM_SHA256, stateless tickets.
 """
 
@@ -41,6 +41,9 @@ class Shape:
     for_datagrams: bool = False
     # The TCP ports present the certificate of this name: NAME.crt, NAME.key, and both in NAME.pem.
     certificate: str = ""
+    # HTTP, by the proxies of http_peers.py; and how many rules the first listener has.
+    is_http: bool = False
+    rules: int = 0
 
 
 # Names for `Shape.certificate`, and what openssl-req(1) makes a key of.
@@ -66,6 +69,14 @@ class Proxy:
     name = ""
     is_udp_able = True
     is_tls_able = True
+    is_http2_able = True
+
+    def ports(self, shape: Shape) -> set[tuple[str, int]]:
+        """What listens once it is ready."""
+        found = {("tcp", ECHO), ("tcp", BULK)}
+        if self.is_udp_able:
+            found |= {("udp", DATAGRAMS), ("udp", QUESTIONS)}
+        return found | {("tcp", FURTHER + n) for n in range(shape.listeners - 1)}
 
     def configuration(self, directory: Path, shape: Shape) -> tuple[str, str]:
         """File name and text."""
@@ -279,22 +290,8 @@ class Envoy(Proxy):
             proxy = {"@type": kind, "stat_prefix": name, "cluster": name, "idle_timeout": "600s"}
             chain = {"filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}]}
             if shape.certificate:
-                chain["transport_socket"] = tls()
+                chain["transport_socket"] = self.tls(directory, shape)
             return {"name": name, "address": address(port), "filter_chains": [chain]}
-
-        def tls() -> dict:
-            kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
-            path = f"{directory}/{shape.certificate}"
-            # It has no choice of ciphers in TLS 1.3: the client's one decides.
-            common = {
-                "tls_params": {
-                    "tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3",
-                    "ecdh_curves": ["X25519"]},
-                "tls_certificates": [{
-                    "certificate_chain": {"filename": f"{path}.crt"}, "private_key": {"filename": f"{path}.key"}}]}
-            return {
-                "name": "envoy.transport_sockets.tls",
-                "typed_config": {"@type": kind, "common_tls_context": common}}
 
         def udp(name: str, port: int, idle_timeout: str) -> dict:
             filters = "type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3"
@@ -313,6 +310,23 @@ class Envoy(Proxy):
                 udp("questions", QUESTIONS, "0.2s")],
             "clusters": [cluster("echo", TARGET_ECHO), cluster("bulk", TARGET_BULK)]}}
         return "envoy.json", json.dumps(settings, indent=1)
+
+    @staticmethod
+    def tls(directory: Path, shape: Shape, protocols: list[str] | None = None) -> dict:
+        """The transport socket of a listener; with protocols for ALPN."""
+        kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
+        path = f"{directory}/{shape.certificate}"
+        # It has no choice of ciphers in TLS 1.3: the client's one decides.
+        common: dict = {
+            "tls_params": {
+                "tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3",
+                "ecdh_curves": ["X25519"]},
+            "tls_certificates": [{
+                "certificate_chain": {"filename": f"{path}.crt"}, "private_key": {"filename": f"{path}.key"}}]}
+        if protocols:
+            common["alpn_protocols"] = protocols
+        return {
+            "name": "envoy.transport_sockets.tls", "typed_config": {"@type": kind, "common_tls_context": common}}
 
     def command(self, directory: Path) -> list[str]:
         return [

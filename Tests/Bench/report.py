@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
-from workloads import BASE, GROWTH, ONE_WORKER, TWO_WORKERS, Sample, Workload
+from workloads import BASE, GROWTH, ONE_WORKER, RULES, TWO_WORKERS, Sample, Variant, Workload
 
 Round = dict[str, Sample]
 """Samples of one workload in one round, by subject."""
@@ -49,17 +49,17 @@ LATENCY_TOLERANCE = 1.05
 LOSS_TOLERANCE = 100e-6
 
 
-def better_peer(rounds: list[Round], measure: Measure) -> str | None:
-    """Of haproxy and nginx the one that has less of it."""
+def better_peer(rounds: list[Round], workload: Workload, measure: Measure) -> str | None:
+    """Of the workload's rivals the one that has least of it."""
     known = {
         peer: median(measure(samples[peer]) for samples in rounds if peer in samples)
-        for peer in ("haproxy", "nginx") if any(peer in samples for samples in rounds)}
+        for peer in workload.rivals if any(peer in samples for samples in rounds)}
     return min(known, key=known.__getitem__) if known else None
 
 
-def paired(rounds: list[Round], subject: str, measure: Measure) -> Ratio | None:
+def paired(rounds: list[Round], workload: Workload, subject: str, measure: Measure) -> Ratio | None:
     """The subject as a ratio to the better peer in the same round."""
-    peer = better_peer(rounds, measure)
+    peer = better_peer(rounds, workload, measure)
     ratios = [
         measure(samples[subject]) / max(measure(samples[peer]), 1e-9)
         for samples in rounds if peer and subject in samples and peer in samples]
@@ -73,13 +73,13 @@ def loss(rounds: list[Round], subject: str) -> float:
 
 def is_met(workload: Workload, rounds: list[Round]) -> bool:
     """The cost, the latency where it is asked for, nothing lost that peers deliver, and no failure."""
-    ratio = paired(rounds, "weir", workload.cost)
-    latency = paired(rounds, "weir", p99) if workload.compares_latency else None
+    ratio = paired(rounds, workload, "weir", workload.cost)
+    latency = paired(rounds, workload, "weir", p99) if workload.compares_latency else None
     lost = loss(rounds, "weir")
     return (
         ratio is not None and workload.goal is not None and ratio.median <= workload.goal
         and (latency is None or latency.median <= LATENCY_TOLERANCE)
-        and lost <= LOSS_TOLERANCE + loss(rounds, better_peer(rounds, workload.cost) or "weir")
+        and lost <= LOSS_TOLERANCE + loss(rounds, better_peer(rounds, workload, workload.cost) or "weir")
         and not any(samples["weir"].errors for samples in rounds if "weir" in samples))
 
 
@@ -95,9 +95,9 @@ def verdict(ratio: float, goal: float | None, *, is_least: bool = False) -> str:
 
 def summary(workload: Workload, rounds: list[Round], subjects: list[str]) -> dict:
     """One workload's result, for the file and for --compare."""
-    ratios = {subject: paired(rounds, subject, workload.cost) for subject in subjects}
+    ratios = {subject: paired(rounds, workload, subject, workload.cost) for subject in subjects}
     result: dict = {
-        "better_peer": better_peer(rounds, workload.cost), "goal": workload.goal, "unit": workload.unit,
+        "better_peer": better_peer(rounds, workload, workload.cost), "goal": workload.goal, "unit": workload.unit,
         "is_met": is_met(workload, rounds)}
     for subject in subjects:
         samples = [one[subject] for one in rounds if subject in one]
@@ -115,11 +115,11 @@ def summary(workload: Workload, rounds: list[Round], subjects: list[str]) -> dic
 
 
 def workload_table(results: dict[str, list[Round]], workloads: list[Workload], subjects: list[str]) -> str:
-    # The floor and latencies have columns where they are compared at all.
-    has_floor = "floor" in subjects
+    # The yardstick and latencies have columns where they are compared at all.
+    yardstick = next((one for one in ("floor", "network") if one in subjects), None)
     has_latency = any(workload.compares_latency for workload in workloads)
-    heads = ["workload", "unit", *subjects, "Weir ÷ better of haproxy, nginx"]
-    heads += ["floor ÷ better"] * has_floor + ["target"] + ["p99 ÷ better"] * has_latency + ["met"]
+    heads = ["workload", "unit", *subjects, f"Weir ÷ best of {', '.join(workloads[0].rivals)}"]
+    heads += [f"{yardstick} ÷ best"] * bool(yardstick) + ["target"] + ["p99 ÷ best"] * has_latency + ["met"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for workload in workloads:
         rounds = results.get(workload.name)
@@ -127,12 +127,12 @@ def workload_table(results: dict[str, list[Round]], workloads: list[Workload], s
             continue
         costs = [median_cost(rounds, subject, workload) for subject in subjects]
         cells = ["–" if cost is None else shown_cost(cost, workload) for cost in costs]
-        ours, floor = (paired(rounds, subject, workload.cost) for subject in ("weir", "floor"))
-        latency = paired(rounds, "weir", p99) if workload.compares_latency else None
-        met = "" if ours is None or workload.goal is None else "yes" if is_met(workload, rounds) else "**no**"
+        ours, plain = (paired(rounds, workload, subject, workload.cost) for subject in ("weir", yardstick or ""))
+        latency = paired(rounds, workload, "weir", p99) if workload.compares_latency else None
+        met = "" if workload.goal is None else "**no**" if ours is None else "yes" if is_met(workload, rounds) else "**no**"
         goal = f"≤ {workload.goal}" if workload.goal else ""
         cells = [workload.title, workload.unit, *cells, str(ours or "–")]
-        cells += [str(floor or "–")] * has_floor + [goal] + [str(latency or "")] * has_latency + [met]
+        cells += [str(plain or "–")] * bool(yardstick) + [goal] + [str(latency or "")] * has_latency + [met]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -159,22 +159,34 @@ def service_table(results: dict[str, list[Round]], workloads: list[Workload], su
     return "\n".join(lines)
 
 
+def cost(sample: Sample) -> float:
+    return sample.cpu_nanoseconds / sample.units
+
+
+def variant_rows(rounds: list[Round], variants: list[Variant]) -> list[str]:
+    """What a unit costs in each, against the first in the same round."""
+    lines = []
+    for variant in variants:
+        both = [one for one in rounds if variant.name in one and variants[0].name in one]
+        if not both:
+            continue
+        ratio = Ratio.of([cost(one[variant.name]) / cost(one[variants[0].name]) for one in both])
+        goal = f"≤ {variant.goal}" if variant.goal else ""
+        lines.append(
+            f"| {variant.title} | {number(median(cost(one[variant.name]) for one in both) / 1e3)} | {ratio} | {goal} "
+            f"| {verdict(ratio.median, variant.goal)} |")
+    return lines
+
+
+def rules_table(rounds: list[Round]) -> str:
+    lines = ["| Weir, HTTP/1.1, answers of 64 B | µs/request | ratio to 10 | target | met |", "|---|---|---|---|---|"]
+    return "\n".join(lines + variant_rows(rounds, RULES))
+
+
 def growth_table(rounds: list[Round]) -> str:
     """Cost of a connection against the base case of the same round; for workers, the capacity."""
     lines = ["| Weir, connect and close | µs/connection | ratio to base | target | met |", "|---|---|---|---|---|"]
-
-    def cost(sample: Sample) -> float:
-        return sample.cpu_nanoseconds / sample.units
-
-    for variant in [BASE, *GROWTH]:
-        samples = [one[variant.name] for one in rounds if variant.name in one]
-        if not samples:
-            continue
-        ratio = Ratio.of([cost(one[variant.name]) / cost(one[BASE.name]) for one in rounds if variant.name in one])
-        goal = f"≤ {variant.goal}" if variant.goal else ""
-        lines.append(
-            f"| {variant.title} | {number(median(map(cost, samples)) / 1e3)} | {ratio} | {goal} "
-            f"| {verdict(ratio.median, variant.goal)} |")
+    lines += variant_rows(rounds, [BASE, *GROWTH])
     both = [one for one in rounds if TWO_WORKERS.name in one and ONE_WORKER.name in one]
     if both:
         def capacity(samples: Round) -> float:

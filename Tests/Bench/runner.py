@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import sys
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from measure import (
     BenchError, Namespace, SystemCallCount, busy_seconds, descendants, namespace, pace, resident_anonymous_bytes, running,
     thread_nanoseconds, user_share, wait_until,
 )
-from peers import BULK, DATAGRAMS, ECHO, FURTHER, QUESTIONS, TARGET_BULK, TARGET_ECHO, Proxy, Shape
-from workloads import GROWTH_AMOUNT, GROWTH_WARM_UP, UNEVEN, Sample, Variant, Workload, load
+from http_peers import TARGET_HTTP
+from peers import ECHO, TARGET_BULK, TARGET_ECHO, Proxy, Shape
+from workloads import UNEVEN, Sample, Variant, Workload, load
 
 LOAD_TIMEOUT = 120.0
 # After the last answer the proxy still closes; then its counters rest.
@@ -28,15 +30,20 @@ LOOKS, WAIT_FOR_PACE = 25, 2.0
 class Load:
     """A load generator that has warmed up and waits."""
 
-    def __init__(self, process: subprocess.Popen) -> None:
+    def __init__(self, process: subprocess.Popen, log: Path) -> None:
         self.process = process
+        self._log = log
 
     def expect(self) -> str:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise BenchError(f"the load ended with status {self.process.wait()}")
+            raise BenchError(f"the load ended with status {self.process.wait()}: {self.complaint()}")
         return line
+
+    def complaint(self) -> str:
+        """Its first error, if any, and its last."""
+        return "; ".join(line.removeprefix("load: ").strip() for line in self._log.read_text().splitlines())
 
     def begin(self) -> None:
         assert self.process.stdin is not None
@@ -68,9 +75,8 @@ class Pace:
 
 @dataclass
 class Runner:
-    # Of load.c, which has the targets too, and of tls_load.c; the latter may be missing without TLS workloads.
-    load_binary: str
-    tls_load_binary: str | None
+    # Of the C files beside this one, by name; those that no workload needs may be missing.
+    binaries: dict[str, str]
     directory: Path
     # The proxy has the last core, the load and the targets the others.
     cores: list[int]
@@ -78,16 +84,25 @@ class Runner:
 
     def __post_init__(self) -> None:
         self._pace = Pace(self.cores[-1])
+        self._load_count = 0
 
-    def _start_load(self, net: Namespace, arguments: list[str], cores: list[int], certificate: str = "") -> Load:
-        command = ["timeout", "--foreground", str(int(LOAD_TIMEOUT))]
-        if certificate:
-            assert self.tls_load_binary is not None
-            path = self.directory / f"{certificate}.crt"
-            command += [self.tls_load_binary, *arguments, "--certificate", str(path)]
-        else:
-            command += [self.load_binary, *arguments]
-        return Load(net.spawn(command, cores, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    def _start_load(self, net: Namespace, arguments: list[str], cores: list[int], shape: Shape) -> Load:
+        program = "http_load" if shape.is_http else "tls_load" if shape.certificate else "load"
+        command = ["timeout", "--foreground", str(int(LOAD_TIMEOUT)), self.binaries[program], *arguments]
+        if shape.certificate:
+            command += ["--certificate", str(self.directory / f"{shape.certificate}.crt")]
+        self._load_count += 1
+        log = self.directory / f"load-{self._load_count}.log"
+        with log.open("w") as output:
+            process = net.spawn(
+                command, cores, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, text=True)
+        return Load(process, log)
+
+    def _target(self, shape: Shape) -> tuple[list[str], int]:
+        """What serves, and the last port that it opens."""
+        if shape.is_http:
+            return [self.binaries["http_target"], "--port", str(TARGET_HTTP)], TARGET_HTTP
+        return [self.binaries["load"], "serve", "--port", str(TARGET_ECHO)], TARGET_BULK
 
     def measure(
         self, proxy: Proxy, name: str, loads: list[list[str]], shape: Shape, *, live_flows: int = 0,
@@ -113,15 +128,12 @@ class Runner:
         with contextlib.ExitStack() as stack:
             output = stack.enter_context(log.open("w"))
             net = stack.enter_context(namespace())
-            target = stack.enter_context(running(net.spawn(
-                [self.load_binary, "serve", "--port", str(TARGET_ECHO)], load_cores)))
-            wait_until(lambda: ("tcp", TARGET_BULK) in net.listening(), "the targets to listen")
+            serve, last_port = self._target(shape)
+            target = stack.enter_context(running(net.spawn(serve, load_cores)))
+            wait_until(lambda: ("tcp", last_port) in net.listening(), "the targets to listen")
             process = stack.enter_context(running(net.spawn(
                 proxy.command(self.directory), proxy_cores, stdin=subprocess.DEVNULL, stdout=output, stderr=output)))
-            ports = {("tcp", ECHO), ("tcp", BULK)}
-            if proxy.is_udp_able:
-                ports |= {("udp", DATAGRAMS), ("udp", QUESTIONS)}
-            ports |= {("tcp", FURTHER + n) for n in range(shape.listeners - 1)}
+            ports = proxy.ports(shape)
             wait_until(
                 lambda: process.poll() is not None or ports <= net.listening(), f"{proxy.name} to listen, see {log}")
             if process.poll() is not None:
@@ -132,10 +144,10 @@ class Runner:
             memory_before = resident_anonymous_bytes(pids)
             if live_flows:
                 words = list(load("idle", ECHO, flows=live_flows, size=64))
-                resting = self._start_load(net, words, load_cores)
+                resting = self._start_load(net, words, load_cores, Shape())
                 stack.enter_context(running(resting.process))
                 resting.expect()
-            started = [self._start_load(net, words, load_cores, shape.certificate) for words in loads]
+            started = [self._start_load(net, words, load_cores, shape) for words in loads]
             for one in started:
                 stack.enter_context(running(one.process))
             for one in started:
@@ -151,6 +163,9 @@ class Runner:
             for one in started:
                 one.begin()
             results = [json.loads(one.expect()) for one in started]
+            for one in started:
+                if complaint := one.complaint():
+                    print(f"bench: {proxy.name} in {name}: {complaint}", file=sys.stderr, flush=True)
             time.sleep(SETTLE)
             after, user_after, seconds = thread_nanoseconds(pids), user_share(pids), time.monotonic() - began
             own_seconds = (sum(thread_nanoseconds(own).values()) - own_before) / 1e9
@@ -176,10 +191,6 @@ class Runner:
         return self.measure(proxy, workload.name, [arguments], workload.shape, counts_calls=counts_calls)
 
     def variant(self, proxy: Proxy, variant: Variant, scale: float) -> Sample:
-        port, ports = variant.ports
-        words = load(
-            "connections", port, ports=ports, at_once=32 // variant.loads, size=64,
-            count=max(1, int(GROWTH_AMOUNT * scale) // variant.loads), warm_up=GROWTH_WARM_UP)
         return self.measure(
-            proxy, variant.name, [list(words)] * variant.loads, variant.shape, live_flows=variant.live_flows,
+            proxy, variant.name, [variant.arguments(scale)] * variant.loads, variant.shape, live_flows=variant.live_flows,
             is_pinned=variant.loads == 1)

@@ -9,19 +9,9 @@
 //   tls_load bulk-down   the same towards the client
 //   tls_load idle        --port P --flows N           N connections that rest; afterwards each must answer
 //
-// Every client offers TLS 1.3, X25519 and TLS_AES_128_GCM_SHA256 and nothing else, and takes only the
-// certificate in --certificate FILE: subjects that do anything else fail. So does a full handshake that resumes,
-// and a resumption that does not.
-#include "load.h"
-
-#include <fcntl.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-
-// The name in the certificate, which clients ask for as browsers do.
-static const char server_name[] = "bench.test";
-
-static SSL_CTX *context;
+// What clients offer and believe is in tls.h. A full handshake that resumes is an error, and a resumption that does
+// not.
+#include "tls.h"
 
 // From the end of the warm-up on, in which every place got its first ticket.
 static bool must_resume;
@@ -36,55 +26,9 @@ struct connection {
     uint64_t left, began;
 };
 
-/// The reason as OpenSSL has it, where the last system call did not fail.
-static void explain(void) {
-    unsigned long code = ERR_peek_last_error();
-    if (code == 0) return;
-    if (done.errors == 0) fprintf(stderr, "load: %s\n", ERR_error_string(code, NULL));
-    ERR_clear_error();
-    errno = EPROTO;
-}
-
-static void fail_in_tls(const char *what) {
-    explain();
-    fail(what);
-}
-
 static void count_tls_error(const char *what) {
     explain();
     count_error(what);
-}
-
-static void make_context(void) {
-    if (options.certificate == NULL) refuse("--certificate is missing");
-    context = SSL_CTX_new(TLS_client_method());
-    if (context == NULL || !SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION)
-        || !SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256")
-        || !SSL_CTX_set1_groups_list(context, "X25519")
-        || !SSL_CTX_load_verify_locations(context, options.certificate, NULL))
-        fail_in_tls("client context");
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_RELEASE_BUFFERS);
-}
-
-static void make_session(struct connection *connection) {
-    connection->tls = SSL_new(context);
-    if (connection->tls == NULL || !SSL_set_fd(connection->tls, connection->fd)
-        || !SSL_set_tlsext_host_name(connection->tls, server_name)
-        || (connection->ticket != NULL && !SSL_set_session(connection->tls, connection->ticket)))
-        fail_in_tls("session");
-}
-
-/// What to wait for after a call that returned `result`; zero when it failed.
-static uint32_t events_after(const struct connection *connection, int result) {
-    switch (SSL_get_error(connection->tls, result)) {
-    case SSL_ERROR_WANT_READ: return EPOLLIN;
-    case SSL_ERROR_WANT_WRITE: return EPOLLOUT;
-    // An end without an error of the system's has none to show.
-    case SSL_ERROR_ZERO_RETURN: errno = ECONNABORTED; return 0;
-    default: return 0;
-    }
 }
 
 // Connections that come and go.
@@ -98,14 +42,14 @@ static void begin_connection(int epoll, struct connection *connection) {
     set(connection->fd, IPPROTO_TCP, TCP_NODELAY, 1);
     if (connect(connection->fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS)
         fail("connect");
-    make_session(connection);
+    connection->tls = make_session(connection->fd, connection->ticket);
     connection->awaited = EPOLLOUT;
     watch(epoll, EPOLL_CTL_ADD, connection->fd, connection->awaited, connection);
 }
 
 /// True when the connection cannot go on.
 static bool has_failed(int epoll, struct connection *connection, int result, const char *what) {
-    uint32_t awaited = events_after(connection, result);
+    uint32_t awaited = events_after(connection->tls, result);
     if (awaited == 0) {
         count_tls_error(what);
         return true;
@@ -194,7 +138,7 @@ static struct connection *open_flows(void) {
         connection->fd = check(socket(AF_INET, SOCK_STREAM, 0), "socket");
         set(connection->fd, IPPROTO_TCP, TCP_NODELAY, 1);
         check(connect(connection->fd, (struct sockaddr *)&address, sizeof address), "connect");
-        make_session(connection);
+        connection->tls = make_session(connection->fd, NULL);
         if (SSL_connect(connection->tls) != 1) fail_in_tls("handshake");
     }
     return connections;
@@ -202,8 +146,7 @@ static struct connection *open_flows(void) {
 
 static void stop_blocking(int epoll, struct connection *connections) {
     for (int i = 0; i < options.flows; i++) {
-        int flags = check(fcntl(connections[i].fd, F_GETFL), "fcntl");
-        check(fcntl(connections[i].fd, F_SETFL, flags | O_NONBLOCK), "fcntl");
+        stop_blocking_socket(connections[i].fd);
         watch(epoll, EPOLL_CTL_ADD, connections[i].fd, EPOLLIN, &connections[i]);
     }
 }
@@ -223,7 +166,7 @@ static void ask(struct connection *connection) {
 static bool hear(struct connection *connection, void *place, int count_max) {
     while (connection->left > 0) {
         int got = SSL_read(connection->tls, place, count_max);
-        if (got <= 0 && events_after(connection, got) == EPOLLIN) return false;
+        if (got <= 0 && events_after(connection->tls, got) == EPOLLIN) return false;
         if (got <= 0 || (uint64_t)got > connection->left) fail_in_tls("answer");
         connection->left -= (uint64_t)got;
     }
@@ -241,7 +184,7 @@ static void ping_pong(int epoll, struct connection *connections, uint64_t total)
             if (connection->left == 0) {
                 // Tickets come unasked, bytes may not.
                 int got = SSL_read(connection->tls, buffer, ECHO_MAX);
-                if (got > 0 || events_after(connection, got) != EPOLLIN) fail_in_tls("resting connection");
+                if (got > 0 || events_after(connection->tls, got) != EPOLLIN) fail_in_tls("resting connection");
                 continue;
             }
             if (!hear(connection, buffer, ECHO_MAX)) continue;
@@ -275,7 +218,7 @@ static void ask_each(struct connection *connections) {
 static bool take(struct connection *connection) {
     for (int i = 0; i < 16 && connection->left > 0; i++) {
         int got = SSL_read(connection->tls, buffer, BULK_CHUNK);
-        if (got <= 0 && events_after(connection, got) == EPOLLIN) break;
+        if (got <= 0 && events_after(connection->tls, got) == EPOLLIN) break;
         if (got <= 0 || (uint64_t)got > connection->left) fail_in_tls("bulk download");
         connection->left -= (uint64_t)got;
     }
@@ -287,7 +230,7 @@ static bool give(struct connection *connection) {
     for (int i = 0; i < 16 && connection->left > 0; i++) {
         int chunk = connection->left < BULK_CHUNK ? (int)connection->left : BULK_CHUNK;
         int sent = SSL_write(connection->tls, buffer, chunk);
-        if (sent <= 0 && events_after(connection, sent) == EPOLLOUT) break;
+        if (sent <= 0 && events_after(connection->tls, sent) == EPOLLOUT) break;
         if (sent <= 0) fail_in_tls("bulk upload");
         connection->left -= (uint64_t)sent;
     }

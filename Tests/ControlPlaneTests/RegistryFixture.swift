@@ -114,6 +114,13 @@ struct RegistryFixture {
     }
 }
 
+extension Registry {
+    /// A flow of which nothing but the client is known.
+    func explain(listener: String, client: String) async throws(ControlError) -> ExplainResponse {
+        try await explain(ExplainRequest(listener: listener, client: client))
+    }
+}
+
 /// The refusal of `change`, or nil when it went through.
 func refusal(_ change: () async throws -> some Any) async -> ControlError? {
     do {

@@ -42,12 +42,6 @@ import Testing
         #expect(forwardedFor([], client: v6) == "2001:db8::1")
         #expect(forwardedFor(["a"], mode: .preserve, tellsClientPort: true) == "a")
     }
-
-    @Test func `protocol and port are the listener's`() {
-        #expect(text { ForwardedFields.appendForwardedProto(isEncrypted: true, to: &$0) } == "https")
-        #expect(text { ForwardedFields.appendForwardedProto(isEncrypted: false, to: &$0) } == "http")
-        #expect(text { ForwardedFields.appendForwardedPort(8_443, to: &$0) } == "8443")
-    }
 }
 
 @Suite struct `Request tracing` {
@@ -85,7 +79,8 @@ import Testing
 
     @Test func `connections have names as well`() {
         #expect(
-            text { ConnectionTraceID(random: 0x1F).append(to: &$0) } == "TID_0000000000000000000000000000001f"
+            text { ConnectionTraceID(random: 0x1F).append(to: &$0) }
+                == "TID_0000000000000000000000000000001f"
         )
     }
 

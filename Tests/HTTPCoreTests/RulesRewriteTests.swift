@@ -1,6 +1,7 @@
 // Redirects and transforms: what is written, and what is not.
 
 import Balancing
+import CAllocationCount
 import HTTPCore
 import Testing
 
@@ -146,6 +147,59 @@ import Testing
             rewrite(
                 .hostHeaderRewrite(Rewrite(regularExpression: "", replacement: "x")), SampleRequest(host: ""))
                 == (.unchanged, ""))
+    }
+
+    @Test func `see a slash in an absolute target without a path`() {
+        let bytes = Array("GET http://www.example.com?a=b HTTP/1.1\r\n\r\n".utf8)
+        var head = RequestHead()
+        head.target = ByteRange(4..<30)
+        head.path = ByteRange(26..<26)
+        head.query = ByteRange(27..<30)
+        head.hasQuery = true
+        let rewrite = Rewrite(regularExpression: "^/(.*)$", replacement: "/in/$1&c")
+        var scratch = RuleScratch()
+        var output: [UInt8] = []
+        let outcome = CompiledTransforms([.urlRewrite(rewrite)])
+            .rewriteTarget(head, bytes.span, scratch: &scratch, to: &output)
+        #expect(outcome == .rewritten && String(decoding: output, as: UTF8.self) == "/in/?a=b&c")
+    }
+
+    @Test func `allocate nothing in a warm worker, and neither do redirects`() {
+        let (head, bytes) = SampleRequest(path: "/api/v1/users/17", query: "a=b&c=d").head()
+        let transforms = CompiledTransforms([
+            .urlRewrite(Rewrite(regularExpression: "^/api/(v[0-9]+)/(.*)$", replacement: "/$1/$2&v=$1")),
+            .hostHeaderRewrite(Rewrite(regularExpression: "^(.*)\\.com$", replacement: "$1.internal")),
+        ])
+        let action = RedirectAction(
+            protocol: "HTTPS", host: "secure.#{host}", port: "8443", path: "/a-long-prefix-of-a-path/#{path}",
+            query: "from=#{protocol}&#{query}", statusCode: 301)
+        var scratch = RuleScratch()
+        var output: [UInt8] = []
+        output.reserveCapacity(1_024)
+        var counts: [String: UInt64] = [:]
+        func count(_ name: String, _ work: () -> Bool) {
+            // The second time, when everything is warm.
+            #expect(work())
+            output.removeAll(keepingCapacity: true)
+            allocation_count_take_part(true)
+            let before = allocation_own_count()
+            let isRight = work()
+            let after = allocation_own_count()
+            allocation_count_take_part(false)
+            #expect(isRight)
+            counts[name] = after - before
+        }
+        count("target") {
+            transforms.rewriteTarget(head, bytes.span, scratch: &scratch, to: &output) == .rewritten
+        }
+        count("host") {
+            transforms.rewriteHost(head, bytes.span, scratch: &scratch, to: &output) == .rewritten
+        }
+        count("redirect") {
+            RedirectWriter.append(
+                action, for: head, bytes.span, in: .init(isSecure: false, port: 80), to: &output) == .written
+        }
+        #expect(counts == ["target": 0, "host": 0, "redirect": 0])
     }
 
     @Test func `fail when the result is longer than a target may be`() {

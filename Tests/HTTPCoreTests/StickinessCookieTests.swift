@@ -6,8 +6,8 @@ import HTTPCore
 import Testing
 
 @Suite struct `Stickiness cookies` {
-    private let keys = StickinessKeys(seed: HashSeed(first: 1, second: 2))
-    private let content = StickinessCookie.Content(
+    let keys = StickinessKeys(seed: HashSeed(first: 1, second: 2))
+    let content = StickinessCookie.Content(
         identity: 0x0123_4567_89AB_CDEF, issuedAtUnixSeconds: 1_700_000_000)
 
     private func value(_ kind: StickinessCookie, _ content: StickinessCookie.Content? = nil) -> [UInt8] {

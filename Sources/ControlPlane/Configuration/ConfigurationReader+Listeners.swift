@@ -5,7 +5,7 @@ import HTTPCore
 import Yams
 
 extension ConfigurationReader {
-    private static let listenerKeys =
+    static let listenerKeys =
         ["port", "protocol", "default_action", "attributes"] + tlsListenerKeys + ["proxy_protocol", "rules"]
 
     /// - Parameter kind: Nil when the load balancer's type was refused; its listeners then say what it is.
@@ -23,10 +23,7 @@ extension ConfigurationReader {
                     of: node, subject: subject, prefix: "", path: path, keys: Self.listenerKeys,
                     unavailable: Self.unavailableListenerKeys)
             else { continue }
-            if fields.fields["port"] == nil {
-                note("port", of: fields, "is missing. Give the port where clients arrive.")
-            }
-            let port = port("port", of: fields)
+            let port = readListenerPort(fields)
             let listener = readListener(fields, port: port, kind: kind)
             guard let port else { continue }
             if let line = lines[port] {
@@ -41,6 +38,13 @@ extension ConfigurationReader {
             if let listener { listeners.append(listener) }
         }
         return listeners
+    }
+
+    mutating func readListenerPort(_ scope: Scope) -> UInt16? {
+        if scope.fields["port"] == nil {
+            note("port", of: scope, "is missing. Give the port where clients arrive.")
+        }
+        return port("port", of: scope)
     }
 
     /// All of a listener but its port, which is checked against its siblings'.

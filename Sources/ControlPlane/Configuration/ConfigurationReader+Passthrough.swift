@@ -102,14 +102,10 @@ extension ConfigurationReader {
                 let fields = scope(
                     of: node, subject: "\(listener.subject): rules[\(index)]", prefix: "",
                     path: "\(listener.path(to: "rules"))[\(index)]",
-                    keys: ["priority", "conditions", "actions"])
+                    keys: Self.passthroughRuleKeys)
             else { continue }
-            if fields.fields["priority"] == nil {
-                note("priority", of: fields, "is missing. Give a number of its own; the lowest comes first.")
-            }
-            let priority = integer("priority", of: fields, in: 1...Limits.rulePriorityMax)
-            let conditions = readConditions(of: fields)
-            let action = readRuleAction(of: fields)
+            let priority = readPriority(of: fields)
+            let rule = readPassthroughRule(fields, priority: priority ?? 0)
             guard let priority else { continue }
             if let line = lines[priority] {
                 note(
@@ -118,10 +114,19 @@ extension ConfigurationReader {
                 continue
             }
             lines[priority] = fields.fields["priority"]?.position?.line ?? fields.mark.line
-            guard let conditions, let action else { continue }
-            rules.append(PassthroughRule(priority: priority, conditions: conditions, action: action))
+            if let rule { rules.append(rule) }
         }
         return rules.sorted { $0.priority < $1.priority }
+    }
+
+    static let passthroughRuleKeys = ["priority", "conditions", "actions"]
+
+    /// All of a rule but its priority, which is checked against its siblings'.
+    mutating func readPassthroughRule(_ rule: Scope, priority: Int) -> PassthroughRule? {
+        let conditions = readConditions(of: rule)
+        let action = readRuleAction(of: rule)
+        guard let conditions, let action else { return nil }
+        return PassthroughRule(priority: priority, conditions: conditions, action: action)
     }
 
     private mutating func readRuleAction(of rule: Scope) -> ForwardAction? {

@@ -4,10 +4,10 @@ import AdminModel
 import Balancing
 
 extension Registry {
-    /// `client` is `ADDRESS` or `ADDRESS:PORT`; without a port, port 0 is hashed and the answer says so.
-    package func explain(listener text: String, client: String) async throws(ControlError) -> ExplainResponse
-    {
-        let (loadBalancer, listener) = try findListener(text)
+    /// Without a port of the client, port 0 is hashed and the answer says so.
+    package func explain(_ request: ExplainRequest) async throws(ControlError) -> ExplainResponse {
+        let (loadBalancer, listener) = try findListener(request.listener)
+        let client = request.client
         guard let parsed = AddressAndPort(client), TargetRule.objection(to: parsed.address) == nil else {
             throw ControlError(
                 kind: .invalid, code: "ValidationError",
@@ -15,6 +15,7 @@ extension Registry {
                     + "give ADDRESS, ADDRESS:PORT or [IPV6]:PORT.")
         }
         let id = ListenerID(loadBalancer: loadBalancer.name, port: listener.port)
+        try Self.refuseForeign(request, to: listener, id: id)
         var answer = ExplainResponse(
             listener: id.description, client: client, targetGroup: nil, target: nil, steps: [])
         let candidates = loadBalancer.addresses.filter { $0.family == parsed.address.family }
@@ -29,9 +30,55 @@ extension Registry {
             client: Endpoint(address: parsed.address, port: parsed.port ?? 0),
             local: Endpoint(address: local, port: listener.port), transport: transport)
         explainArrival(key, listener: listener, of: loadBalancer, candidates: candidates, into: &answer)
-        guard let action = listener.defaultAction.forward, listener.protocol.isNetwork else { return answer }
-        explainRoute(key, number: number, action: action, isPortGiven: parsed.port != nil, into: &answer)
+        guard listener.protocol.isNetwork else {
+            let explained = try ExplainedRequest(request, local: key.local)
+            explainApplication(explained, listener: listener, number: number, client: key.client, into: &answer)
+            return answer
+        }
+        let hello = try Self.hello(of: request)
+        explainRoute(
+            key, number: number, listener: listener, hello: hello, isPortGiven: parsed.port != nil,
+            into: &answer)
         return answer
+    }
+
+    /// What belongs to listeners of another kind would be passed over in silence, and mislead.
+    private static func refuseForeign(
+        _ request: ExplainRequest, to listener: Listener, id: ListenerID
+    ) throws(ControlError) {
+        let ofRequests =
+            [
+                ("host", request.host), ("path", request.path), ("method", request.method),
+                ("query", request.query), ("header", request.headers.first),
+            ].first { $0.1 != nil }
+        let ofHellos = [("server_name", request.serverName), ("alpn", request.alpn.first)].first { $0.1 != nil }
+        if let given = ofRequests, listener.protocol.isNetwork {
+            throw ControlError(
+                kind: .invalid, code: "ValidationError",
+                message: "listener \(id) is \(listener.protocol.rawValue) and sees no requests: \(given.0) belongs to "
+                    + "HTTP and HTTPS listeners. Leave it out.")
+        }
+        if let given = ofHellos, listener.protocol != .tcp {
+            throw ControlError(
+                kind: .invalid, code: "ValidationError",
+                message: "listener \(id) is \(listener.protocol.rawValue): \(given.0) belongs to TCP listeners, whose "
+                    + "rules go by the TLS greeting. Leave it out.")
+        }
+    }
+
+    /// Nil when the request says nothing of a greeting.
+    private static func hello(of request: ExplainRequest) throws(ControlError) -> ClientHello? {
+        guard request.serverName != nil || !request.alpn.isEmpty else { return nil }
+        var name: ServerName?
+        if let text = request.serverName {
+            name = ServerName(text)
+            if name == nil {
+                throw ControlError(
+                    kind: .invalid, code: "ValidationError",
+                    message: "server_name \"\(ConfigurationReader.shortened(text))\" is no host name.")
+            }
+        }
+        return ClientHello(serverName: name, applicationProtocols: request.alpn)
     }
 
     private func explainArrival(
@@ -58,13 +105,14 @@ extension Registry {
     }
 
     private func explainRoute(
-        _ key: FlowKey, number: ListenerNumber, action: ForwardAction, isPortGiven: Bool,
+        _ key: FlowKey, number: ListenerNumber, listener: Listener, hello: ClientHello?, isPortGiven: Bool,
         into answer: inout ExplainResponse
     ) {
         let snapshot = published.snapshot
-        guard let route = snapshot.route(of: number),
-            let groupIndex = snapshot.chooseGroup(of: route, key: key)
-        else {
+        guard let route = snapshot.route(of: number) else { return }
+        let rule = explainRules(of: route, listener: listener, hello: hello, into: &answer)
+        let action = rule.map { listener.rules[$0].action } ?? listener.defaultAction.forward
+        guard let action, let groupIndex = snapshot.chooseGroup(of: route, rule: rule, key: key) else {
             answer.steps.append(
                 "The listener forwards to no group of positive weight, so the flow is "
                     + "refused.")
@@ -72,21 +120,17 @@ extension Registry {
         }
         let group = snapshot.groups[groupIndex]
         answer.targetGroup = group.name
-        if !route.rules.isEmpty {
-            answer.steps.append(
-                "The listener's rules choose by the server name and protocols of the client's TLS greeting "
-                    + "first; this answer is for a client to whom none applies.")
-        }
-        explainGroup(group, route: route, action: action, into: &answer)
+        let isSticky = action.isStickyByGroup
+        explainGroup(group, by: rule == nil ? "listener" : "rule", action: action, into: &answer)
         explainEligibility(group, into: &answer)
 
-        let isPortHashed = !group.isSticky || (route.choices.count > 1 && !route.isStickyByGroup)
+        let isPortHashed = !group.isSticky || (action.targetGroups.count { $0.weight > 0 } > 1 && !isSticky)
         if !isPortGiven, isPortHashed {
             answer.steps.append(
                 "The client's port is part of the hash and was not given; this answer is for port 0, each "
                     + "real port may lead elsewhere.")
         }
-        guard let selection = snapshot.select(listener: number, key: key) else {
+        guard let selection = snapshot.select(listener: number, rule: rule, key: key) else {
             answer.steps.append("No target may get flows, so the flow is refused.")
             return
         }
@@ -100,23 +144,57 @@ extension Registry {
         answer.steps.append("That slot belongs to target \(selection.endpoint).")
     }
 
+    /// The rule of a TCP listener that takes the greeting; nil takes the default action.
+    private func explainRules(
+        of route: ListenerRoute, listener: Listener, hello: ClientHello?, into answer: inout ExplainResponse
+    ) -> Int? {
+        guard !route.rules.isEmpty, route.rules.count == listener.rules.count else { return nil }
+        answer.rule = "default"
+        guard let hello else {
+            answer.steps.append(
+                "The listener's rules choose by the server name and protocols of the client's TLS greeting "
+                    + "first; this answer is for a client to whom none applies.")
+            return nil
+        }
+        let asked = hello.serverName.map { "asks for \($0.description)" } ?? "names no server"
+        let names = hello.applicationProtocols.names
+        answer.steps.append(
+            "The client's TLS greeting \(asked) and offers "
+                + "\(names.isEmpty ? "no protocols" : names.joined(separator: ", ")).")
+        let taken = route.rule(for: hello)
+        let id = ListenerID(answer.listener) ?? ListenerID(loadBalancer: "", port: listener.port)
+        for (index, rule) in listener.rules.enumerated() where index <= taken ?? index {
+            let text = rule.adminDescription(of: id).conditionText
+            answer.steps.append(
+                "Rule \(rule.priority) \(index == taken ? "applies" : "does not apply"): \(text).")
+        }
+        if let taken {
+            answer.rule = String(listener.rules[taken].priority)
+        } else {
+            answer.steps.append("No rule applies, so the default action is taken.")
+        }
+        return taken
+    }
+
     private func explainGroup(
-        _ group: GroupRoute, route: ListenerRoute, action: ForwardAction, into answer: inout ExplainResponse
+        _ group: GroupRoute, by subject: String, action: ForwardAction, into answer: inout ExplainResponse
     ) {
         guard action.targetGroups.count > 1 else {
-            answer.steps.append("The listener forwards every flow to target group \"\(group.name)\".")
+            answer.steps.append("The \(subject) forwards every flow to target group \"\(group.name)\".")
             return
         }
         let total = action.targetGroups.reduce(0) { $0 + $1.weight }
         let shares = action.targetGroups.map { "\"\($0.targetGroup)\" \($0.weight) of \(total)" }
         answer.steps.append(
-            "The listener spreads flows by weight (\(shares.joined(separator: ", "))); "
-                + (route.isStickyByGroup
+            "The \(subject) spreads flows by weight (\(shares.joined(separator: ", "))); "
+                + (action.isStickyByGroup
                     ? "with group stickiness the client's address alone chooses \"\(group.name)\"."
                     : "the flow's hash chooses \"\(group.name)\"."))
     }
 
-    private func explainEligibility(_ route: GroupRoute, into answer: inout ExplainResponse) {
+    func explainEligibility(
+        _ route: GroupRoute, of unit: String = "flows", into answer: inout ExplainResponse
+    ) {
         guard let group = state.group(named: route.name) else { return }
         let eligible = Set(route.targets)
         let isFailOpen = published.outlooks[route.name]?.isFailOpen ?? false
@@ -128,11 +206,11 @@ extension Registry {
             let minimum = group.group.attributes.minimumHealthyCountForRouting
             answer.steps.append(
                 "Too few targets of \"\(route.name)\" are healthy (the group asks for at least \(minimum)), "
-                    + "so the group is fail-open: all of them get flows, healthy or not.")
+                    + "so the group is fail-open: all of them get \(unit), healthy or not.")
         }
         answer.steps.append(
             "\(eligible.count) of \(group.registrations.count) targets of \"\(route.name)\" may get new "
-                + "flows.")
+                + "\(unit).")
         for registration in group.registrations where !eligible.contains(registration.number) {
             answer.steps.append(
                 "Target \(registration.target.id) gets none: "

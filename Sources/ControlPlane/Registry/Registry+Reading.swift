@@ -26,13 +26,17 @@ extension Registry {
 
     package func loadBalancer(named name: String) async throws(ControlError) -> LoadBalancerDescription {
         guard let loadBalancer = state.loadBalancers.first(where: { $0.name == name }) else {
-            let known = state.loadBalancers.map(\.name)
-            throw ControlError(
-                kind: .notFound, code: "LoadBalancerNotFound",
-                message: "load balancer \"\(ConfigurationReader.shortened(name))\" does not exist"
-                    + (known.isEmpty ? ". There is none yet." : NearestKey.advice(for: name, in: known)))
+            throw loadBalancerNotFound(name)
         }
         return describe(loadBalancer, allCounters())
+    }
+
+    func loadBalancerNotFound(_ name: String) -> ControlError {
+        let known = state.loadBalancers.map(\.name)
+        return ControlError(
+            kind: .notFound, code: "LoadBalancerNotFound",
+            message: "load balancer \"\(ConfigurationReader.shortened(name))\" does not exist"
+                + (known.isEmpty ? ". There is none yet." : NearestKey.advice(for: name, in: known)))
     }
 
     package func listener(_ id: String) async throws(ControlError) -> ListenerDescription {

@@ -24,13 +24,17 @@ extension RegistryState {
         }
         for configured in configuration.loadBalancers { mergeLoadBalancer(configured, changes: &changes) }
         if prune { removeUnnamed(configuration, at: now, changes: &changes) }
-        if let id = assignListenerNumbers(at: now) {
-            throw ControlError(
-                kind: .failed, code: "TooManyListeners",
-                message: "listener \(id) finds no number: \(Limits.listenerNumberCountMax) are in use or "
-                    + "wait for flows of removed listeners to end. Repeat the command when those have ended.")
-        }
+        try numberListeners(at: now)
         return changes
+    }
+
+    /// Gives every listener a number; see `assignListenerNumbers`.
+    package mutating func numberListeners(at now: Instant) throws(ControlError) {
+        guard let id = assignListenerNumbers(at: now) else { return }
+        throw ControlError(
+            kind: .failed, code: "TooManyListeners",
+            message: "listener \(id) finds no number: \(Limits.listenerNumberCountMax) are in use or "
+                + "wait for flows of removed listeners to end. Repeat the command when those have ended.")
     }
 
     // MARK: Groups and targets

@@ -1,35 +1,40 @@
 // The connection log: a line for each connection of a client, in the field order of ELBv2's application load
-// balancers.
+// balancers, 15 fields. As in the access log, names stand where ELBv2 has resource IDs.
 
 import Balancing
 
 /// The numbers of one connection, written when it was accepted or, with TLS, when its handshake was over.
 public struct ConnectionRecord: Sendable, BitwiseCopyable {
-    /// How the client's certificate was judged.
-    public enum Verification: UInt8, Sendable, BitwiseCopyable {
-        /// None was asked for.
+    /// What became of the connection; ELBv2's codes.
+    public enum Status: UInt8, Sendable, BitwiseCopyable, CaseIterable {
+        /// There was no TLS to fail.
         case none
         case success
-        case chainTooDeep
-        case tooLarge
-        case untrusted
-        case notYetValid
-        case expired
-        case wrongType
-        case invalid
-        case wrongPurpose
-        case rejected
-        case revoked
-        case missing
-        /// The handshake failed for another reason.
+        case clientCertificateChainTooDeep
+        case clientCertificateTooLarge
+        case clientCertificateRevoked
+        /// Whether it is revoked could not be told.
+        case revocationListUnusable
+        case clientCertificateUntrusted
+        case clientCertificateNotYetValid
+        case clientCertificateExpired
+        case clientCertificateTypeUnsupported
+        case clientCertificateInvalid
+        /// It is for something else than TLS clients.
+        case clientCertificatePurposeInvalid
+        case clientCertificateRejected
+        /// It does not go with the listener's security policy.
+        case clientCertificateIncompatible
+        /// Anything else, as a handshake that ended half way.
         case otherFailure
     }
 
     /// Numbers the log that the line goes to; zero for none.
     public var log: UInt32 = 0
-    public var verification = Verification.none
+    public var status = Status.none
     public var client: Endpoint
-    public var listenerPort: UInt16
+    /// Where the client connected to; the port is the listener's.
+    public var local: Endpoint
     public var openedAt: Instant
     /// Numbers of the TLS registries; zero without TLS.
     public var tlsVersion: UInt16 = 0
@@ -41,19 +46,23 @@ public struct ConnectionRecord: Sendable, BitwiseCopyable {
     public var validFrom: UInt64?
     public var validUntil: UInt64?
     public var connection: ConnectionTraceID
+    /// Where the texts are, in a ring of such.
+    public var textPosition: UInt64 = 0
     /// Bytes of the subject in the texts; the serial number follows.
     public private(set) var subjectByteCount: UInt16 = 0
     public private(set) var serialByteCount: UInt16 = 0
     private var isSubjectCut = false
+
+    public var textByteCount: Int { Int(subjectByteCount) + Int(serialByteCount) }
 
     /// More of a subject is cut, and the line shows that it was.
     public static let subjectByteCountMax = 1_024
     /// Of a serial number, which has 20 bytes at most (RFC 5280 section 4.1.2.2), as hexadecimal digits.
     public static let serialByteCountMax = 64
 
-    public init(client: Endpoint, listenerPort: UInt16, openedAt: Instant, connection: ConnectionTraceID) {
+    public init(client: Endpoint, local: Endpoint, openedAt: Instant, connection: ConnectionTraceID) {
         self.client = client
-        self.listenerPort = listenerPort
+        self.local = local
         self.openedAt = openedAt
         self.connection = connection
     }
@@ -74,12 +83,17 @@ public struct ConnectionRecord: Sendable, BitwiseCopyable {
 
     /// What the record's numbers are called; nil where there is none.
     public struct Names: Sendable {
+        public var loadBalancer: String
         public var tlsVersion: String?
         public var tlsCipher: String?
         /// Such as `X25519MLKEM768`.
         public var keyExchange: String?
 
-        public init(tlsVersion: String? = nil, tlsCipher: String? = nil, keyExchange: String? = nil) {
+        public init(
+            loadBalancer: String, tlsVersion: String? = nil, tlsCipher: String? = nil,
+            keyExchange: String? = nil
+        ) {
+            self.loadBalancer = loadBalancer
             self.tlsVersion = tlsVersion
             self.tlsCipher = tlsCipher
             self.keyExchange = keyExchange
@@ -98,7 +112,7 @@ public struct ConnectionRecord: Sendable, BitwiseCopyable {
         line.append(UInt8(ascii: " "))
         ByteText.append(client.address, to: &line)
         LogText.appendNumber(UInt64(client.port), to: &line)
-        LogText.appendNumber(UInt64(listenerPort), to: &line)
+        LogText.appendNumber(UInt64(local.port), to: &line)
         LogText.appendField(names.tlsVersion, to: &line)
         LogText.appendField(names.tlsCipher, to: &line)
         if let handshakeNanoseconds {
@@ -114,10 +128,13 @@ public struct ConnectionRecord: Sendable, BitwiseCopyable {
         appendValidity(to: &line)
         line.append(UInt8(ascii: " "))
         appendText(texts.extracting(subjectEnd..<serialEnd), isCut: false, isQuoted: false, to: &line)
-        LogText.appendField(verification.name, to: &line)
+        LogText.appendField(status.name, to: &line)
         line.append(UInt8(ascii: " "))
         connection.append(to: &line)
         LogText.appendField(names.keyExchange, to: &line)
+        LogText.appendField(names.loadBalancer, to: &line)
+        line.append(UInt8(ascii: " "))
+        ByteText.append(local.address, to: &line)
         line.append(UInt8(ascii: "\n"))
     }
 
@@ -136,23 +153,23 @@ public struct ConnectionRecord: Sendable, BitwiseCopyable {
     }
 }
 
-extension ConnectionRecord.Verification {
-    /// ELBv2's error reason codes.
+extension ConnectionRecord.Status {
     var name: String? {
         switch self {
         case .none: nil
         case .success: "Success"
-        case .chainTooDeep: "Failed:ClientCertMaxChainDepthExceeded"
-        case .tooLarge: "Failed:ClientCertMaxSizeExceeded"
-        case .untrusted: "Failed:ClientCertUntrusted"
-        case .notYetValid: "Failed:ClientCertNotYetValid"
-        case .expired: "Failed:ClientCertExpired"
-        case .wrongType: "Failed:ClientCertTypeUnsupported"
-        case .invalid: "Failed:ClientCertInvalid"
-        case .wrongPurpose: "Failed:ClientCertPurposeInvalid"
-        case .rejected: "Failed:ClientCertRejected"
-        case .revoked: "Failed:ClientCertCRLHit"
-        case .missing: "Failed:UnmappedConnectionError"
+        case .clientCertificateChainTooDeep: "Failed:ClientCertMaxChainDepthExceeded"
+        case .clientCertificateTooLarge: "Failed:ClientCertMaxSizeExceeded"
+        case .clientCertificateRevoked: "Failed:ClientCertCrlHit"
+        case .revocationListUnusable: "Failed:ClientCertCrlProcessingError"
+        case .clientCertificateUntrusted: "Failed:ClientCertUntrusted"
+        case .clientCertificateNotYetValid: "Failed:ClientCertNotYetValid"
+        case .clientCertificateExpired: "Failed:ClientCertExpired"
+        case .clientCertificateTypeUnsupported: "Failed:ClientCertTypeUnsupported"
+        case .clientCertificateInvalid: "Failed:ClientCertInvalid"
+        case .clientCertificatePurposeInvalid: "Failed:ClientCertPurposeInvalid"
+        case .clientCertificateRejected: "Failed:ClientCertRejected"
+        case .clientCertificateIncompatible: "Failed:ClientCertIncompatible"
         case .otherFailure: "Failed:UnmappedConnectionError"
         }
     }

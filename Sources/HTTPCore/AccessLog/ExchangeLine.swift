@@ -68,7 +68,9 @@ public enum ExchangeLine {
         appendQuotedTarget(of: record, to: &line)
         LogText.appendQuotedField(
             record.targetStatusCode == 0 ? nil : "\(record.targetStatusCode)", to: &line)
-        LogText.appendQuotedField("\(record.finding.classification.name)", to: &line)
+        LogText.appendQuotedField(
+            record.finding.classification == .compliant ? nil : "\(record.finding.classification.name)",
+            to: &line)
         LogText.appendQuotedField(
             record.finding.reason == .none ? nil : "\(record.finding.reason.name)", to: &line)
         line.append(UInt8(ascii: " "))
@@ -152,7 +154,7 @@ public enum ExchangeLine {
             ByteText.append(record.local, to: &line)
         } else {
             appendText(.authority, of: record, texts, to: &line)
-            if !hasPort(texts.extracting(authority)) {
+            if !Authority.hasPort(texts.extracting(authority)) {
                 line.append(UInt8(ascii: ":"))
                 ByteText.append(UInt64(record.local.port), to: &line)
             }
@@ -165,20 +167,6 @@ public enum ExchangeLine {
         case (true, .http11): ByteText.append(" HTTP/1.1\"", to: &line)
         case (true, .http2): ByteText.append(" HTTP/2.0\"", to: &line)
         }
-    }
-
-    /// A colon outside of brackets: what follows is a port.
-    private static func hasPort(_ authority: Span<UInt8>) -> Bool {
-        var index = authority.count
-        while index > 0 {
-            index -= 1
-            switch authority[index] {
-            case UInt8(ascii: ":"): return true
-            case UInt8(ascii: "]"): return false
-            default: break
-            }
-        }
-        return false
     }
 
     /// The text, or `-`.

@@ -77,7 +77,9 @@ public struct ExchangeRecord: Sendable, BitwiseCopyable {
     /// The client's group cookie was not one of ours; ELBv2's AWSALBTGCookieInvalid.
     public var isGroupCookieInvalid = false
     public var connection: ConnectionTraceID
-    /// Where the texts are.
+    /// Where the gathered bytes are, in a ring of such; whoever keeps them elsewhere has no use for it.
+    public var textPosition: UInt64 = 0
+    /// Where each text is among them.
     public var texts = ExchangeTexts()
 
     public init(

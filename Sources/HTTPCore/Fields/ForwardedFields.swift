@@ -1,7 +1,7 @@
-// What targets are told of a request's way: X-Forwarded-For, -Proto and -Port, as ELBv2 writes them.
+// What targets are told of who asked: X-Forwarded-For, as ELBv2 writes it.
 //
-// Values only: HTTP/1.1 and HTTP/2 put names before them in ways of their own. The fields of these names that came
-// with the request are not sent on beside them.
+// A value only: whoever writes the head puts the name before it, and does not send on beside it the fields of this
+// name that came with the request.
 
 import Balancing
 
@@ -40,15 +40,5 @@ public enum ForwardedFields {
             }
         }
         return buffer.count > start
-    }
-
-    /// Appends the value of X-Forwarded-Proto: what the client spoke to Weir, whatever its request says.
-    public static func appendForwardedProto(isEncrypted: Bool, to buffer: inout [UInt8]) {
-        ByteText.append(isEncrypted ? "https" : "http", to: &buffer)
-    }
-
-    /// Appends the value of X-Forwarded-Port: the listener's port, whatever the request says.
-    public static func appendForwardedPort(_ listenerPort: UInt16, to buffer: inout [UInt8]) {
-        ByteText.append(UInt64(listenerPort), to: &buffer)
     }
 }

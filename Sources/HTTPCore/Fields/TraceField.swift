@@ -40,8 +40,7 @@ public enum TraceField {
         ByteText.append("=1-", to: &buffer)
         ByteText.append(hexadecimal: unixSeconds, digitCount: 8, to: &buffer)
         buffer.append(UInt8(ascii: "-"))
-        ByteText.append(
-            hexadecimal: UInt64(truncatingIfNeeded: random >> 64), digitCount: 8, to: &buffer)
+        ByteText.append(hexadecimal: UInt64(truncatingIfNeeded: random >> 64), digitCount: 8, to: &buffer)
         ByteText.append(hexadecimal: UInt64(truncatingIfNeeded: random), digitCount: 16, to: &buffer)
     }
 

@@ -18,7 +18,7 @@ public enum BodyFault: UInt8, Error, Hashable, Sendable, BitwiseCopyable, CaseIt
         switch self {
         case .badChunkSize: "a chunk size is not a hexadecimal number"
         case .chunkSizeTooLarge: "a chunk size has too many digits"
-        case .badChunkExtension: "a chunk extension contains a control character"
+        case .badChunkExtension: "a chunk extension is malformed"
         case .chunkExtensionsTooLong: "the chunk extensions are too long"
         case .missingChunkEnd: "a chunk does not end where its size says"
         case .badTrailers: "the trailers are malformed"
@@ -52,7 +52,13 @@ public struct BodyReader: Hashable, Sendable, BitwiseCopyable {
         case untilClose
         case chunkSizeFirst
         case chunkSize
-        case chunkExtension
+        case extensionNameFirst
+        case extensionName
+        case extensionValueFirst
+        case extensionValue
+        case extensionQuoted
+        case extensionEscape
+        case extensionQuotedEnd
         case chunkLineFeed
         case chunkContent
         case chunkEnd
@@ -120,7 +126,10 @@ public struct BodyReader: Hashable, Sendable, BitwiseCopyable {
                 let piece = position..<bytes.count
                 position = bytes.count
                 return .content(piece)
-            case .chunkSizeFirst, .chunkSize, .chunkExtension, .chunkLineFeed, .chunkEnd, .chunkEndLineFeed:
+            case .chunkSizeFirst, .chunkSize, .extensionNameFirst, .extensionName, .extensionValueFirst,
+                .extensionValue, .extensionQuoted, .extensionEscape, .extensionQuotedEnd, .chunkLineFeed,
+                .chunkEnd,
+                .chunkEndLineFeed:
                 guard position < bytes.count else { return .needMore }
                 takeChunkLineByte(bytes[position])
                 if phase == .malformed { return .malformed(fault) }
@@ -151,19 +160,14 @@ public struct BodyReader: Hashable, Sendable, BitwiseCopyable {
             } else if byte == UInt8(ascii: "\r") {
                 phase = .chunkLineFeed
             } else if byte == UInt8(ascii: ";") {
-                phase = .chunkExtension
+                phase = .extensionNameFirst
                 countExtensionByte()
             } else {
                 fail(.badChunkSize)
             }
-        case .chunkExtension:
-            if byte == UInt8(ascii: "\r") {
-                phase = .chunkLineFeed
-            } else if FieldSyntax.isFieldContent(byte) {
-                countExtensionByte()
-            } else {
-                fail(.badChunkExtension)
-            }
+        case .extensionNameFirst, .extensionName, .extensionValueFirst, .extensionValue, .extensionQuoted,
+            .extensionEscape, .extensionQuotedEnd:
+            takeExtensionByte(byte)
         case .chunkLineFeed:
             guard byte == UInt8(ascii: "\n") else { return fail(.badChunkSize) }
             phase = remaining == 0 ? .trailers : .chunkContent
@@ -177,6 +181,31 @@ public struct BodyReader: Hashable, Sendable, BitwiseCopyable {
         case .counted, .untilClose, .chunkContent, .trailers, .complete, .malformed:
             assertionFailure("not in a chunk line")
         }
+    }
+
+    /// `;name`, `;name=value` or `;name="value"`, any number of them, without whitespace around.
+    private mutating func takeExtensionByte(_ byte: UInt8) {
+        switch (phase, byte) {
+        case (.extensionName, UInt8(ascii: "\r")), (.extensionValue, UInt8(ascii: "\r")),
+            (.extensionQuotedEnd, UInt8(ascii: "\r")):
+            phase = .chunkLineFeed
+            return
+        case (.extensionName, UInt8(ascii: ";")), (.extensionValue, UInt8(ascii: ";")),
+            (.extensionQuotedEnd, UInt8(ascii: ";")):
+            phase = .extensionNameFirst
+        case (.extensionName, UInt8(ascii: "=")): phase = .extensionValueFirst
+        case (.extensionValueFirst, UInt8(ascii: "\"")): phase = .extensionQuoted
+        case (.extensionQuoted, UInt8(ascii: "\"")): phase = .extensionQuotedEnd
+        case (.extensionQuoted, UInt8(ascii: "\\")): phase = .extensionEscape
+        case (.extensionQuoted, _) where FieldSyntax.isFieldContent(byte): break
+        case (.extensionEscape, _) where FieldSyntax.isFieldContent(byte): phase = .extensionQuoted
+        case (.extensionNameFirst, _) where ASCIISet.token.contains(byte): phase = .extensionName
+        case (.extensionValueFirst, _) where ASCIISet.token.contains(byte): phase = .extensionValue
+        case (.extensionName, _) where ASCIISet.token.contains(byte): break
+        case (.extensionValue, _) where ASCIISet.token.contains(byte): break
+        default: return fail(.badChunkExtension)
+        }
+        countExtensionByte()
     }
 
     private mutating func countExtensionByte() {

@@ -17,6 +17,7 @@ public enum HeadFault: UInt8, Error, Hashable, Sendable, BitwiseCopyable, CaseIt
     case badTarget
     case spaceInTarget
     case controlCharacterInTarget
+    case breakInTarget
     case missingVersion
     case badVersion
     case unsupportedVersion
@@ -62,7 +63,8 @@ public enum HeadFault: UInt8, Error, Hashable, Sendable, BitwiseCopyable, CaseIt
         case .unsupportedTransferCoding: 501
         case .unsupportedVersion, .http2Preface: 505
         case .tooManyEmptyLines, .badMethod, .badTarget, .spaceInTarget, .controlCharacterInTarget,
-            .missingVersion, .badVersion, .badStatusLine, .bareCarriageReturn, .bareLineFeed, .nullByte,
+            .breakInTarget, .missingVersion, .badVersion, .badStatusLine, .bareCarriageReturn, .bareLineFeed,
+            .nullByte,
             .foldedField, .emptyFieldName, .badFieldName, .whitespaceBeforeColon, .missingColon,
             .controlCharacterInField, .tooManyConnectionOptions, .missingHost, .duplicateHost, .badHost,
             .badContentLength, .conflictingContentLength, .badTransferEncoding, .repeatedChunked,
@@ -75,13 +77,13 @@ public enum HeadFault: UInt8, Error, Hashable, Sendable, BitwiseCopyable, CaseIt
     public var desyncReason: DesyncFinding.Reason {
         switch self {
         case .badMethod: .badMethod
-        case .badTarget, .nullByte: .badURI
+        case .badTarget, .breakInTarget: .badURI
         case .spaceInTarget: .spaceInURI
         case .controlCharacterInTarget: .ambiguousURI
         case .missingVersion, .unsupportedVersion: .nonCompliantVersion
         case .badVersion: .badVersion
         case .foldedField, .emptyFieldName: .emptyHeader
-        case .bareCarriageReturn, .bareLineFeed, .badFieldName, .missingColon: .badHeader
+        case .bareCarriageReturn, .bareLineFeed, .nullByte, .badFieldName, .missingColon: .badHeader
         case .controlCharacterInField: .nonCompliantHeader
         case .whitespaceBeforeColon: .suspiciousHeader
         case .badContentLength: .badContentLength
@@ -105,6 +107,7 @@ public enum HeadFault: UInt8, Error, Hashable, Sendable, BitwiseCopyable, CaseIt
         case .badTarget: "the request target is not one"
         case .spaceInTarget: "the request target contains a space"
         case .controlCharacterInTarget: "the request target contains a control character"
+        case .breakInTarget: "the request target contains a NUL or half a line break"
         case .missingVersion: "the request line has no HTTP version"
         case .badVersion: "the HTTP version is malformed"
         case .unsupportedVersion: "the HTTP version is neither 1.0 nor 1.1"
@@ -115,7 +118,7 @@ public enum HeadFault: UInt8, Error, Hashable, Sendable, BitwiseCopyable, CaseIt
         case .badStatusLine: "the status line is malformed"
         case .bareCarriageReturn: "a carriage return without a line feed"
         case .bareLineFeed: "a line feed without a carriage return"
-        case .nullByte: "a NUL byte"
+        case .nullByte: "a field contains a NUL byte"
         case .foldedField: "a field line begins with whitespace"
         case .emptyFieldName: "a field has no name"
         case .badFieldName: "a field name is not a token"

@@ -34,10 +34,7 @@ public enum HeadWriter {
     /// The field as it came, without the whitespace around its value.
     @inline(__always)
     public static func appendField(_ field: HeadField, _ bytes: Span<UInt8>, to output: inout OutputBuffer) {
-        output.append(bytes, field.name)
-        output.append(": ")
-        output.append(bytes, field.value)
-        output.append("\r\n")
+        output.appendField(bytes, name: field.name.range, value: field.value.range)
     }
 
     /// What frames the content to come. Nothing for `none`, `untilClose` and `streamed`.

@@ -125,7 +125,8 @@ struct MessageFacts: BitwiseCopyable {
             var end = start
             while end < value.upperBound, bytes[end] != UInt8(ascii: ",") { end &+= 1 }
             let coding = ByteScanning.trimmed(bytes, start..<end)
-            isList = !coding.isEmpty && coding.allSatisfy { ASCIISet.token.contains(bytes[$0]) }
+            isList = !coding.isEmpty
+            for index in coding where !ASCIISet.token.contains(bytes[index]) { isList = false }
             isChunkedLast = ByteScanning.equals(bytes, coding, "chunked")
             if isChunkedLast { chunkedCount += 1 }
             start = end &+ 1
@@ -141,13 +142,14 @@ struct MessageFacts: BitwiseCopyable {
     @inline(__always)
     private mutating func takeSuspicion(_ fields: inout [HeadField], _ bytes: Span<UInt8>) {
         let last = fields.count &- 1
-        // Thirteen and fifteen letters, and something between or around them; most fail by the first.
+        // Thirteen and sixteen letters, and something between or around them; most fail by the first.
         let name = fields[last].name
         guard name.count >= 13 else { return }
         let first = bytes[name.lowerBound] | 0x20
-        guard first == UInt8(ascii: "t") || first == UInt8(ascii: "c") || fields[last].hasUnusualName else {
-            return
-        }
+        guard
+            first == UInt8(ascii: "t") || first == UInt8(ascii: "c") || first == UInt8(ascii: "-")
+                || fields[last].hasUnusualName
+        else { return }
         noteSuspicion(&fields[last], bytes)
     }
 

@@ -61,9 +61,37 @@ public struct OutputBuffer: ~Copyable, Sendable {
         let byteCount = bytes.count
         guard byteCount <= storage.count &- count else { return hasOverflowed = true }
         let start = count
-        var target = storage.mutableSpan
-        for index in 0..<byteCount { target[start &+ index] = bytes[index] }
         count = start &+ byteCount
+        var span = storage.mutableSpan
+        Self.copy(bytes, to: &span, at: start)
+    }
+
+    /// Of one length, which the optimiser sees: no check is left in the loop.
+    @inline(__always)
+    private static func copy(_ bytes: Span<UInt8>, to span: inout MutableSpan<UInt8>, at start: Int) {
+        var target = span._mutatingExtracting(start..<(start &+ bytes.count))
+        for index in 0..<bytes.count { target[index] = bytes[index] }
+    }
+
+    /// A field line: as four pieces, with one look at the bounds.
+    @inline(__always)
+    public mutating func appendField(_ bytes: Span<UInt8>, name: Range<Int>, value: Range<Int>) {
+        let name = bytes.extracting(name)
+        let value = bytes.extracting(value)
+        let byteCount = name.count &+ value.count &+ 4
+        guard byteCount <= storage.count &- count else { return hasOverflowed = true }
+        var position = count
+        count = position &+ byteCount
+        var span = storage.mutableSpan
+        Self.copy(name, to: &span, at: position)
+        position &+= name.count
+        span[position] = UInt8(ascii: ":")
+        span[position &+ 1] = UInt8(ascii: " ")
+        position &+= 2
+        Self.copy(value, to: &span, at: position)
+        position &+= value.count
+        span[position] = UInt8(ascii: "\r")
+        span[position &+ 1] = UInt8(ascii: "\n")
     }
 
     @inline(__always)

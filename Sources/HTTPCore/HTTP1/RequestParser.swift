@@ -131,10 +131,9 @@ public enum RequestParser {
         switch bytes[index] {
         case UInt8(ascii: "\r"):
             guard index &+ 1 < end else { return ranOut }
-            guard bytes[index &+ 1] == UInt8(ascii: "\n") else { return .refused(.bareCarriageReturn) }
-            return .refused(.missingVersion)
-        case UInt8(ascii: "\n"): return .refused(.bareLineFeed)
-        case 0: return .refused(.nullByte)
+            guard bytes[index &+ 1] == UInt8(ascii: "\n") else { return .refused(.breakInTarget) }
+            return .refused(isEmpty ? .badTarget : .missingVersion)
+        case UInt8(ascii: "\n"), 0: return .refused(.breakInTarget)
         case UInt8(ascii: " "): return .refused(.spaceInTarget)
         case UInt8(ascii: "#"): return .refused(.badTarget)
         default: return .refused(.controlCharacterInTarget)
@@ -174,7 +173,7 @@ public enum RequestParser {
             case UInt8(ascii: "h"): return .refused(.badVersion)
             case UInt8(ascii: "\r"): return .refused(.missingVersion)
             case UInt8(ascii: "\n"): return .refused(.bareLineFeed)
-            case 0: return .refused(.nullByte)
+            case 0: return .refused(.breakInTarget)
             default: return .refused(.spaceInTarget)
             }
         }

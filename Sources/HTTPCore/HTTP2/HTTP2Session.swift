@@ -132,7 +132,7 @@ public struct HTTP2Session: BitwiseCopyable {
         return unsafe content.withUnsafeBufferPointer { unsafe state.write($0, stream: stream) }
     }
 
-    /// How much `write` would take.
+    /// How much `write` would take. When that is nothing, an event `writable` follows, as after `write`.
     public func roomToWrite(stream: Int32) -> Int {
         unsafe state?.roomToWrite(stream: stream) ?? 0
     }

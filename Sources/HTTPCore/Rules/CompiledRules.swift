@@ -16,6 +16,9 @@ public final class CompiledRules: Sendable {
     private let rules: [Rule]
     private let conditions: [CompiledCondition]
     private let pool: ConditionPool
+    private let index: RuleIndex
+    private let looksAtHosts: Bool
+    private let looksAtQueries: Bool
     private let transforms: [CompiledTransforms?]
 
     /// Compiles rules that `RuleFault.check` has passed, in rising priority with the default action last.
@@ -32,7 +35,13 @@ public final class CompiledRules: Sendable {
             return Rule(conditionStart: start, conditionCount: route.conditions.count)
         }
         self.conditions = conditions
+        looksAtHosts = conditions.contains { $0.kind == .host }
+        looksAtQueries = conditions.contains { $0.kind == .query }
         self.pool = pool
+        index =
+            RuleIndexBuilder(
+                rules.map(\.conditions), rules: rules.indices.filter { [defaultIndex] in $0 != defaultIndex }
+            ).index
         transforms = rules.map { $0.transforms.isEmpty ? nil : CompiledTransforms($0.transforms) }
     }
 
@@ -45,11 +54,29 @@ public final class CompiledRules: Sendable {
     public func match(
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, client: IPAddress, scratch: inout RuleScratch
     ) -> Int {
-        let text = RequestText(head, bytes)
-        for index in rules.indices where index != defaultIndex {
-            if applies(index, text, head, bytes, client: client, &scratch) { return index }
+        let text = RequestText(head, bytes, cutsHost: looksAtHosts, cutsQuery: looksAtQueries)
+        scratch.marks.begin(count: index.nodes.count + rules.count)
+        var best = UInt32(truncatingIfNeeded: rules.count)
+        scratch.marks.push(UInt32(truncatingIfNeeded: index.nodes.count - 1))
+        while let number = scratch.marks.pop() {
+            let node = index.nodes[Int(number)]
+            guard node.firstRule < best else { continue }
+            if node.dimension != nil {
+                index.lookUp(node, text, head, bytes, client: client, &scratch.marks)
+                continue
+            }
+            for place in 0..<Int(node.ruleCount) {
+                let rule = index.leafRules[Int(node.ruleStart) + place]
+                guard rule < best else { break }
+                // A rule of many values stands in many leaves.
+                guard scratch.marks.isNew(index.nodes.count + Int(rule)) else { continue }
+                scratch.candidateCount &+= 1
+                guard applies(Int(rule), text, head, bytes, client: client, &scratch) else { continue }
+                best = rule
+                break
+            }
         }
-        return defaultIndex
+        return best < rules.count ? Int(best) : defaultIndex
     }
 
     private func applies(
@@ -73,6 +100,7 @@ public final class CompiledRules: Sendable {
         let text = RequestText(head, bytes)
         var scratch = RegularExpressionScratch()
         var looks: [RuleExplanation.Look] = []
+        // The order of `routes`, whatever the index finds: `explain` is what the index is tested against.
         for (index, rule) in rules.enumerated() where index != defaultIndex {
             let places = rule.conditionStart..<rule.conditionStart + rule.conditionCount
             var met: [Bool] = []

@@ -17,15 +17,19 @@ public struct CompiledTransforms: Sendable {
         case failed
     }
 
-    /// One piece of a replacement.
-    private enum Piece: Sendable {
-        case text([UInt8])
-        case group(Int)
+    /// One piece of a replacement: some of its text, or what a group matched.
+    private struct Piece: Sendable, BitwiseCopyable {
+        /// Nil for text.
+        var group: Int?
+        var start = 0
+        var count = 0
     }
 
     private struct Compiled: Sendable {
         let expression: RegularExpression
         let pieces: [Piece]
+        /// The text of all pieces.
+        let text: [UInt8]
     }
 
     /// What a request-target may have after a rewrite.
@@ -50,7 +54,8 @@ public struct CompiledTransforms: Sendable {
         guard
             let expression = try? RegularExpression(rewrite.regularExpression, ignoringCase: ignoringCase)
         else { return nil }
-        return Compiled(expression: expression, pieces: pieces(of: rewrite.replacement))
+        let (pieces, text) = pieces(of: rewrite.replacement)
+        return Compiled(expression: expression, pieces: pieces, text: text)
     }
 
     /// The groups that a replacement names, with their places counted from one.
@@ -73,17 +78,23 @@ public struct CompiledTransforms: Sendable {
     }
 
     /// `$0` is the whole match, `$1` to `$9` are groups, `$$` is a dollar sign, and any other `$` is itself.
-    private static func pieces(of replacement: String) -> [Piece] {
+    private static func pieces(of replacement: String) -> ([Piece], text: [UInt8]) {
         let bytes = Array(replacement.utf8)
         var pieces: [Piece] = []
         var text: [UInt8] = []
+        /// Where the text begins that is in no piece yet.
+        var start = 0
+        func endText() {
+            if text.count > start { pieces.append(Piece(start: start, count: text.count - start)) }
+            start = text.count
+        }
         var index = 0
         while index < bytes.count {
             let following = index + 1 < bytes.count ? bytes[index + 1] : nil
             if bytes[index] == UInt8(ascii: "$"), let following {
                 if let group = digit(following) {
-                    pieces += text.isEmpty ? [.group(group)] : [.text(text), .group(group)]
-                    text = []
+                    endText()
+                    pieces.append(Piece(group: group))
                     index += 2
                     continue
                 }
@@ -92,7 +103,8 @@ public struct CompiledTransforms: Sendable {
             text.append(bytes[index])
             index += 1
         }
-        return text.isEmpty ? pieces : pieces + [.text(text)]
+        endText()
+        return (pieces, text)
     }
 
     /// Appends what the Host field becomes.
@@ -130,11 +142,20 @@ public struct CompiledTransforms: Sendable {
         guard let urlRewrite else { return .unchanged }
         let path = RequestText.path(of: head, bytes)
         let query = head.query.range.clamped(to: bytes.indices)
-        let isJoined = head.hasQuery && query.lowerBound == path.upperBound + 1
-        let url = path.lowerBound..<(isJoined ? query.upperBound : path.upperBound)
         let start = output.count
-        let outcome = Self.rewrite(
-            urlRewrite, bytes, url, byteCountMax: Self.targetByteCountMax, &scratch, to: &output)
+        let outcome: Outcome
+        if !head.hasQuery || query.lowerBound == path.upperBound + 1 {
+            let url = path.lowerBound..<(head.hasQuery ? query.upperBound : path.upperBound)
+            outcome = Self.rewrite(
+                urlRewrite, bytes, url, byteCountMax: Self.targetByteCountMax, &scratch, to: &output)
+        } else {
+            // An absolute-form target with a query and no path: rare, and the only one that must be put together.
+            var url = path.map { bytes[$0] } + [UInt8(ascii: "?")]
+            for position in query { url.append(bytes[position]) }
+            outcome = Self.rewrite(
+                urlRewrite, url.span, 0..<url.count, byteCountMax: Self.targetByteCountMax, &scratch,
+                to: &output)
+        }
         guard outcome == .rewritten else { return outcome }
         guard output.count > start, output[start] == UInt8(ascii: "/") else {
             return Self.fail(from: start, &output)
@@ -156,14 +177,14 @@ public struct CompiledTransforms: Sendable {
         else { return .unchanged }
         let start = output.count
         for position in range.lowerBound..<match.lowerBound { output.append(bytes[position]) }
-        for piece in compiled.pieces {
-            switch piece {
-            case .text(let text):
-                output.append(contentsOf: text)
-            case .group(let number):
+        for index in compiled.pieces.indices {
+            let piece = compiled.pieces[index]
+            if let number = piece.group {
                 // A group that took no part stands for nothing.
                 guard let group = scratch.expressions.range(ofGroup: number) else { continue }
                 for position in group { output.append(bytes[position]) }
+            } else {
+                for place in piece.start..<piece.start + piece.count { output.append(compiled.text[place]) }
             }
             // A replacement may name a long group many times.
             guard output.count - start <= byteCountMax else { return fail(from: start, &output) }

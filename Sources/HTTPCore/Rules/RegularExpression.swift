@@ -126,6 +126,8 @@ struct RegularExpression: Sendable {
     /// What every match begins the text with, or ends it with; lower case if case does not matter.
     let literalPrefix: [UInt8]
     let literalSuffix: [UInt8]
+    /// Runs of bytes that stand in every match, in lower case if case does not matter.
+    let literals: [[UInt8]]
 
     /// Compiles `text`; a match may stand anywhere in what is searched, unless the expression says otherwise.
     init(_ text: String, ignoringCase: Bool) throws(RegularExpressionFault) {
@@ -143,6 +145,7 @@ struct RegularExpression: Sendable {
         groupCount = parser.groupCount
         literalPrefix = tree.literal(atEnd: false, ignoringCase: ignoringCase)
         literalSuffix = tree.literal(atEnd: true, ignoringCase: ignoringCase)
+        literals = tree.literals(ignoringCase: ignoringCase)
     }
 
     static func isWordByte(_ byte: UInt8) -> Bool {

@@ -77,9 +77,14 @@ private struct AutomatonBuilder {
     private(set) var first = 0
     /// Something like `$^`: whether the end is also the start is nothing that a state knows.
     private var asksForStartAtEnd = false
+    /// In which turn of `closure` an instruction was seen last.
+    private var turns: [Int]
+    private var turn = 0
+    private var pending: [UInt16] = []
 
     init(_ expression: RegularExpression) {
         self.expression = expression
+        turns = Array(repeating: 0, count: expression.program.count)
     }
 
     /// False when the expression looks at words or has too many states.
@@ -128,40 +133,43 @@ private struct AutomatonBuilder {
         numbers[instructions] = number
         states.append(instructions)
         acceptsNow.append(instructions.contains { expression.program[Int($0)].operation == .accept })
-        let ending = closure(instructions.map { Int($0) }, isAtStart: false, isAtEnd: true)
+        let ending = closure(instructions, isAtStart: false, isAtEnd: true)
         acceptsAtEnd.append(ending.contains { expression.program[Int($0)].operation == .accept })
         return number
     }
 
     private mutating func after(_ byte: UInt8, _ instructions: [UInt16], _ restart: [UInt16]) -> [UInt16] {
-        var next: [Int] = []
+        var next = restart
         for number in instructions {
             let instruction = expression.program[Int(number)]
             if instruction.operation == .consume, expression.sets[Int(instruction.first)].contains(byte) {
-                next.append(Int(number) + 1)
+                next.append(number + 1)
             }
         }
-        return closure(next + restart.map { Int($0) }, isAtStart: false)
+        return closure(next, isAtStart: false)
     }
 
     /// Where threads wait that are sent off at `starts`, in rising order.
-    private mutating func closure(_ starts: [Int], isAtStart: Bool, isAtEnd: Bool = false) -> [UInt16] {
-        var seen: Set<Int> = []
-        var pending = starts
+    private mutating func closure(_ starts: [UInt16], isAtStart: Bool, isAtEnd: Bool = false) -> [UInt16] {
+        turn += 1
+        pending = starts
         var waiting: [UInt16] = []
         while let number = pending.popLast() {
-            guard seen.insert(number).inserted else { continue }
-            let instruction = expression.program[number]
+            guard turns[Int(number)] != turn else { continue }
+            turns[Int(number)] = turn
+            let instruction = expression.program[Int(number)]
             switch instruction.operation {
-            case .consume, .accept: waiting.append(UInt16(number))
-            case .split: pending += [Int(instruction.first), Int(instruction.second)]
-            case .jump: pending.append(Int(instruction.first))
+            case .consume, .accept: waiting.append(number)
+            case .split:
+                pending.append(instruction.first)
+                pending.append(instruction.second)
+            case .jump: pending.append(instruction.first)
             case .save: pending.append(number + 1)
             case .assertStart:
                 if isAtStart { pending.append(number + 1) }
                 if isAtEnd { asksForStartAtEnd = true }
             case .assertEnd:
-                waiting.append(UInt16(number))
+                waiting.append(number)
                 if isAtEnd { pending.append(number + 1) }
             case .assertWordBoundary, .assertNoWordBoundary: break
             }

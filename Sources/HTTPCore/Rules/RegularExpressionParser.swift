@@ -25,6 +25,23 @@ indirect enum RegularExpressionTree: Sendable {
         }
     }
 
+    /// Runs of bytes that stand in every match.
+    func literals(ignoringCase: Bool) -> [[UInt8]] {
+        guard case .sequence(let parts) = self else { return [] }
+        var runs: [[UInt8]] = []
+        var run: [UInt8] = []
+        for part in parts {
+            if case .set(let set) = part, let byte = set.literalByte(ignoringCase: ignoringCase) {
+                run.append(byte)
+                continue
+            }
+            runs.append(run)
+            run = []
+            if case .group(let inner, _) = part { runs += inner.literals(ignoringCase: ignoringCase) }
+        }
+        return (runs + [run]).filter { !$0.isEmpty }
+    }
+
     /// The bytes that every text it matches begins with (or ends with); empty when it is not held to that end.
     func literal(atEnd: Bool, ignoringCase: Bool) -> [UInt8] {
         guard case .sequence(var parts) = self else { return [] }

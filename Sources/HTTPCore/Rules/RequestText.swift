@@ -7,30 +7,29 @@ struct RequestText: Sendable {
     /// Up to a number sign, which ends a query (RFC 3986 section 3.4); empty for none.
     let query: Range<Int>
 
-    init(_ head: borrowing RequestHead, _ bytes: Span<UInt8>) {
-        host = Self.host(of: head, bytes)
+    /// What no rule of a listener asks for need not be cut out.
+    init(_ head: borrowing RequestHead, _ bytes: Span<UInt8>, cutsHost: Bool = true, cutsQuery: Bool = true) {
+        host = cutsHost ? Self.host(of: head, bytes) : nil
         path = Self.path(of: head, bytes)
-        var query = head.query.range.clamped(to: bytes.indices)
+        query = cutsQuery ? Self.query(of: head, bytes) : 0..<0
+    }
+
+    private static func query(of head: borrowing RequestHead, _ bytes: Span<UInt8>) -> Range<Int> {
+        let query = head.query.range.clamped(to: bytes.indices)
         for position in query where bytes[position] == UInt8(ascii: "#") {
-            query = query.lowerBound..<position
-            break
+            return query.lowerBound..<position
         }
-        self.query = query
+        return query
     }
 
     /// The host without its port, `[::1]` with its brackets; a final dot is the root's and says nothing.
     static func host(of head: borrowing RequestHead, _ bytes: Span<UInt8>) -> Range<Int>? {
         let authority = head.authority.range.clamped(to: bytes.indices)
-        var end = authority.upperBound
-        var isBracketed = false
-        for position in authority {
-            if bytes[position] == UInt8(ascii: "[") { isBracketed = true }
-            if bytes[position] == UInt8(ascii: "]") { isBracketed = false }
-            if bytes[position] == UInt8(ascii: ":"), !isBracketed {
-                end = position
-                break
-            }
+        var end = authority.lowerBound
+        if end < authority.upperBound, bytes[end] == UInt8(ascii: "[") {
+            while end < authority.upperBound, bytes[end] != UInt8(ascii: "]") { end &+= 1 }
         }
+        while end < authority.upperBound, bytes[end] != UInt8(ascii: ":") { end &+= 1 }
         if end > authority.lowerBound, bytes[end - 1] == UInt8(ascii: ".") { end -= 1 }
         return end > authority.lowerBound ? authority.lowerBound..<end : nil
     }

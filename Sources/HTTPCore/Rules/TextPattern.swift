@@ -146,11 +146,23 @@ struct PatternPool: Sendable {
         }
     }
 
+    @inline(__always)
     private func matchesExactly(_ pattern: TextPattern, _ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
-        // Each token takes at least a byte, and without decoding exactly one.
-        guard
-            range.count == Int(pattern.count) || (pattern.reading.decodes && range.count > Int(pattern.count))
-        else { return false }
+        if pattern.reading.decodes { return matchesDecoded(pattern, bytes, range) }
+        guard range.count == Int(pattern.count) else { return false }
+        var token = Int(pattern.start)
+        for position in range {
+            let byte = bytes[position]
+            let read = pattern.reading.ignoresCase ? TextReading.lowercased(byte) : byte
+            guard tokens[token] == UInt16(read) else { return false }
+            token &+= 1
+        }
+        return true
+    }
+
+    private func matchesDecoded(_ pattern: TextPattern, _ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
+        // Each token takes a byte at least.
+        guard range.count >= Int(pattern.count) else { return false }
         var token = Int(pattern.start)
         let end = token + Int(pattern.count)
         var position = range.lowerBound

@@ -47,8 +47,23 @@ struct AdminClient: Sendable {
         try await get("flows", query: [("limit", String(countMax))])
     }
 
-    func explain(listener: String, client: String) async throws(ClientError) -> ExplainResponse {
-        try await get("explain", query: [("listener", listener), ("client", client)])
+    func explain(_ request: ExplainRequest) async throws(ClientError) -> ExplainResponse {
+        let once = [
+            ("host", request.host), ("path", request.path), ("method", request.method),
+            ("query", request.query), ("server_name", request.serverName),
+        ].compactMap { name, value in value.map { (name, $0) } }
+        return try await get(
+            "explain",
+            query: [("listener", request.listener), ("client", request.client)] + once
+                + request.headers.map { ("header", $0) } + request.alpn.map { ("alpn", $0) })
+    }
+
+    func rules(of listener: String) async throws(ClientError) -> RulesResponse {
+        try await get("listeners", listener, "rules")
+    }
+
+    func rule(_ priority: String, of listener: String) async throws(ClientError) -> RuleDescription {
+        try await get("listeners", listener, "rules", priority)
     }
 
     func certificates() async throws(ClientError) -> CertificatesResponse {
@@ -71,6 +86,42 @@ struct AdminClient: Sendable {
         _ targets: [TargetSpecification], in group: String
     ) async throws(ClientError) -> TargetsResponse {
         try await post(TargetsRequest(targets: targets), to: "target-groups", group, "targets", "deregister")
+    }
+
+    func createListener(
+        _ request: ListenerRequest, of loadBalancer: String
+    ) async throws(ClientError) -> ListenerDescription {
+        try await post(request, to: "load-balancers", loadBalancer, "listeners")
+    }
+
+    func modifyListener(
+        _ id: String, _ request: ListenerRequest
+    ) async throws(ClientError) -> ListenerDescription {
+        try await change(.PATCH, request, at: "listeners", id)
+    }
+
+    func deleteListener(_ id: String) async throws(ClientError) -> ListenerDescription {
+        try await delete("listeners", id)
+    }
+
+    func createRule(_ request: RuleRequest, of listener: String) async throws(ClientError) -> RuleDescription {
+        try await post(request, to: "listeners", listener, "rules")
+    }
+
+    func modifyRule(
+        _ priority: String, _ request: RuleRequest, of listener: String
+    ) async throws(ClientError) -> RuleDescription {
+        try await change(.PATCH, request, at: "listeners", listener, "rules", priority)
+    }
+
+    func deleteRule(_ priority: String, of listener: String) async throws(ClientError) -> RulesResponse {
+        try await delete("listeners", listener, "rules", priority)
+    }
+
+    func setRulePriorities(
+        _ request: RulePrioritiesRequest, of listener: String
+    ) async throws(ClientError) -> RulesResponse {
+        try await post(request, to: "listeners", listener, "rule-priorities")
     }
 
     func apply(_ request: ApplyRequest) async throws(ClientError) -> ApplyResponse {
@@ -96,6 +147,24 @@ struct AdminClient: Sendable {
     private func post<Value: Decodable>(
         _ body: some Encodable, timeoutSeconds: Int = changeTimeoutSeconds, to path: String...
     ) async throws(ClientError) -> Value {
+        try await send(.POST, body, timeoutSeconds: timeoutSeconds, to: path)
+    }
+
+    private func change<Value: Decodable>(
+        _ method: HTTPMethod, _ body: some Encodable, at path: String...
+    ) async throws(ClientError) -> Value {
+        try await send(method, body, timeoutSeconds: Self.changeTimeoutSeconds, to: path)
+    }
+
+    private func delete<Value: Decodable>(_ path: String...) async throws(ClientError) -> Value {
+        let exchange = HTTPExchange(address: address, responseTimeoutSeconds: Self.changeTimeoutSeconds)
+        return try decode(
+            try await exchange.send(.DELETE, Self.target(path, query: []), headers: headers, body: nil))
+    }
+
+    private func send<Value: Decodable>(
+        _ method: HTTPMethod, _ body: some Encodable, timeoutSeconds: Int, to path: [String]
+    ) async throws(ClientError) -> Value {
         let bytes: Data
         do {
             bytes = try AdminCoding.encoder().encode(body)
@@ -106,7 +175,7 @@ struct AdminClient: Sendable {
         let exchange = HTTPExchange(address: address, responseTimeoutSeconds: timeoutSeconds)
         return try decode(
             try await exchange.send(
-                .POST, Self.target(path, query: []),
+                method, Self.target(path, query: []),
                 headers: headers + [("Content-Type", "application/json")],
                 body: Array(bytes)))
     }

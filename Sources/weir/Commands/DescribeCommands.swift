@@ -1,4 +1,4 @@
-// `weir load-balancers`, `listeners` and `target-groups`: list and show.
+// `weir load-balancers` and `target-groups`: list and show.
 
 import AdminModel
 import ArgumentParser
@@ -35,40 +35,6 @@ struct LoadBalancersCommand: AsyncParsableCommand {
         func run() async throws {
             let loadBalancer = try await options.makeClient().loadBalancer(named: name)
             try options.output.show(loadBalancer) { DetailPages.loadBalancer(loadBalancer, $0) }
-        }
-    }
-}
-
-struct ListenersCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "listeners",
-        abstract: "List listeners, or show one.",
-        subcommands: [List.self, Show.self],
-        defaultSubcommand: List.self
-    )
-
-    struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the listeners of all load balancers.")
-
-        @OptionGroup var options: ClientOptions
-
-        func run() async throws {
-            let listeners = try await options.makeClient().listeners()
-            try options.output.show(listeners) { Tables.listeners(listeners, $0) }
-        }
-    }
-
-    struct Show: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Show one listener and its attributes.")
-
-        @Argument(help: "The listener, as LOAD_BALANCER:PORT.")
-        var listener: String
-
-        @OptionGroup var options: ClientOptions
-
-        func run() async throws {
-            let description = try await options.makeClient().listener(listener)
-            try options.output.show(description) { DetailPages.listener(description, $0) }
         }
     }
 }

@@ -32,6 +32,31 @@ enum DetailPages {
         if let rules = listener.rules {
             text += block("RULES", Tables.rules(rules, style, indent: 2), style)
         }
+        if listener.rules == nil, let count = listener.ruleCount {
+            let line =
+                "\(HumanText.counted(count, "rule")) and the default action; \"weir rules list \(listener.id)\" "
+                + "shows them"
+            text += block("RULES", "  \(line)\n", style)
+        }
+        return text
+    }
+
+    /// One rule: each condition, the action and each transform in a line of its own.
+    static func rule(_ rule: RuleDescription, _ style: Style) -> String {
+        let name = rule.priority.map { "rule \($0)" } ?? "default action"
+        let conditions = rule.conditions.isEmpty ? ["what no rule takes"] : rule.conditions.map(\.text)
+        var text = style.paint("\(rule.listener) \(name)", .bold) + "\n"
+        text += block("CONDITIONS", conditions.map { "  \($0)\n" }.joined(), style)
+        if let transforms = rule.transforms {
+            text += block("TRANSFORMS", transforms.map { "  \($0.text)\n" }.joined(), style)
+        }
+        text += block("ACTION", "  \(rule.action.text)\n", style)
+        if let body = rule.action.fixedResponse?.messageBody, !body.isEmpty {
+            let lines = body.split(whereSeparator: \.isNewline).map { line in
+                "  \(String(line.map { $0.isControl ? " " : $0 }))\n"
+            }
+            text += block("MESSAGE BODY", lines.joined(), style)
+        }
         return text
     }
 
@@ -54,13 +79,21 @@ enum DetailPages {
 
     static func explanation(_ answer: ExplainResponse, _ style: Style) -> String {
         let steps = answer.steps.enumerated().map { "  \($0.offset + 1). \($0.element)\n" }.joined()
-        let place =
-            switch (answer.targetGroup, answer.target) {
+        let place = answer.answer.map { style.paint("→ \($0)", .green) } ?? destination(of: answer, style)
+        return "\(answer.client) at \(style.paint(answer.listener, .bold))\n\(steps)\(place)\n"
+    }
+
+    private static func destination(of answer: ExplainResponse, _ style: Style) -> String {
+        if let targets = answer.targets {
+            return style.paint("→ one of \(targets.joined(separator: ", "))", .green)
+                + (answer.targetGroup.map { " of \($0)" } ?? "")
+        }
+        return switch (answer.targetGroup, answer.target) {
             case (let group?, let target?): style.paint("→ \(target)", .green) + " of \(group)"
             case (let group?, nil): style.paint("→ no target", .red) + " of \(group)"
-            case (nil, _): style.paint("→ nowhere", .red)
+            case (nil, let target?): style.paint("→ \(target)", .green)
+            case (nil, nil): style.paint("→ nowhere", .red)
             }
-        return "\(answer.client) at \(style.paint(answer.listener, .bold))\n\(steps)\(place)\n"
     }
 
     static func changes(_ response: ApplyResponse, _ style: Style) -> String {

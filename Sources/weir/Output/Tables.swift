@@ -31,7 +31,7 @@ enum Tables {
             .init("REJECTED", .right))
         for listener in listeners {
             table.add(
-                .init(listener.id, .bold), .init(listener.protocol), .init(forward(listener.forward)),
+                .init(listener.id, .bold), .init(listener.protocol), .init(action(of: listener)),
                 active(listener.statistics), new(listener.statistics), bytes(listener.statistics),
                 resets(listener.statistics), rejected(listener.statistics))
         }
@@ -106,6 +106,15 @@ enum Tables {
             response.omittedCount == 0
             ? "" : "and \(HumanText.count(UInt64(response.omittedCount))) more; raise --limit to see them\n"
         return table.render(style) + omitted
+    }
+
+    /// Where the default action leads: groups, or what is answered; and how many rules come before it.
+    private static func action(of listener: ListenerDescription) -> String {
+        let action =
+            listener.forward.isEmpty
+            ? listener.defaultAction?.text ?? "" : forward(listener.forward)
+        guard let count = listener.ruleCount, count > 0 else { return action }
+        return "\(action) (\(HumanText.counted(count, "rule")))"
     }
 
     /// `web`, or `web 90, canary 10`.

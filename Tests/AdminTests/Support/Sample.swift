@@ -54,6 +54,36 @@ enum Sample {
         ],
         attributes: ["tcp.idle_timeout.seconds": "350"], statistics: statistics(6))
 
+    /// A rule with everything, a short one, and the default action.
+    static let rules: [RuleDescription] = {
+        var host = ConditionDescription()
+        host.hostHeader = .init(values: ["a.example.com", "*.b.example.com"])
+        var path = ConditionDescription()
+        path.pathPattern = .init(regexValues: ["^/img/"])
+        var method = ConditionDescription()
+        method.httpRequestMethod = .init(values: ["POST"])
+        return [
+            RuleDescription(
+                listener: "site:80", priority: 10, conditions: [host, path],
+                action: .forward(
+                    [
+                        ForwardDescription(targetGroup: "web", weight: 90),
+                        ForwardDescription(targetGroup: "canary", weight: 10),
+                    ], stickiness: StickinessDescription(enabled: true, duration: 60)),
+                transforms: [
+                    TransformDescription(urlRewrite: .init(rewrites: [.init(regex: "^/a", replace: "/b")]))
+                ]),
+            RuleDescription(
+                listener: "site:80", priority: 20, conditions: [method],
+                action: .fixedResponse(
+                    FixedResponseDescription(statusCode: "405", contentType: "text/plain"))),
+            RuleDescription(
+                listener: "site:80", priority: nil, conditions: [],
+                action: .redirect(
+                    RedirectDescription(protocol: "HTTPS", port: "443", statusCode: "HTTP_301"))),
+        ]
+    }()
+
     static let loadBalancer = LoadBalancerDescription(
         name: "edge", type: "network", addresses: ["203.0.113.10", "2001:db8::10"], attributes: [:],
         isAvailable: true, statistics: statistics(6), listeners: [listener])

@@ -49,10 +49,11 @@ final class StubRegistry: RegistryAccess {
             flows: Array(flows.prefix(countMax)), omittedCount: max(flows.count - countMax, 0))
     }
 
-    func explain(listener: String, client: String) async throws(ControlError) -> ExplainResponse {
-        let description = try await self.listener(listener)
+    func explain(_ request: ExplainRequest) async throws(ControlError) -> ExplainResponse {
+        let description = try await listener(request.listener)
+        recorded.withLock { $0.append("explain \(request)") }
         return ExplainResponse(
-            listener: description.id, client: client, targetGroup: "web", target: "10.0.1.11:8080",
+            listener: description.id, client: request.client, targetGroup: "web", target: "10.0.1.11:8080",
             steps: ["Listener edge:80 forwards to \"web\".", "2 of 3 targets are healthy."])
     }
 
@@ -63,6 +64,62 @@ final class StubRegistry: RegistryAccess {
     func deregister(_ request: TargetsRequest, in group: String) async throws(ControlError) -> TargetsResponse
     {
         try await change("deregister", request, in: group)
+    }
+
+    func rules(of listener: String) async throws(ControlError) -> RulesResponse {
+        RulesResponse(rules: Sample.rules)
+    }
+
+    func rule(_ priority: String, of listener: String) async throws(ControlError) -> RuleDescription {
+        guard let rule = Sample.rules.first(where: { $0.priority.map(String.init) == priority }) else {
+            throw ControlError(kind: .notFound, code: "RuleNotFound", message: "no rule \"\(priority)\".")
+        }
+        return rule
+    }
+
+    func createListener(
+        _ request: ListenerRequest, of loadBalancer: String
+    ) async throws(ControlError) -> ListenerDescription {
+        record("create listener of \(loadBalancer): \(request)")
+        return Sample.listener
+    }
+
+    func modifyListener(
+        _ id: String, _ request: ListenerRequest
+    ) async throws(ControlError) -> ListenerDescription {
+        record("modify listener \(id): \(request)")
+        return try await listener(id)
+    }
+
+    func deleteListener(_ id: String) async throws(ControlError) -> ListenerDescription {
+        record("delete listener \(id)")
+        return try await listener(id)
+    }
+
+    func createRule(
+        _ request: RuleRequest, of listener: String
+    ) async throws(ControlError) -> RuleDescription {
+        record("create rule of \(listener): \(request)")
+        return Sample.rules[0]
+    }
+
+    func modifyRule(
+        _ priority: String, _ request: RuleRequest, of listener: String
+    ) async throws(ControlError) -> RuleDescription {
+        record("modify rule \(priority) of \(listener): \(request)")
+        return Sample.rules[0]
+    }
+
+    func deleteRule(_ priority: String, of listener: String) async throws(ControlError) -> RulesResponse {
+        record("delete rule \(priority) of \(listener)")
+        return RulesResponse(rules: [])
+    }
+
+    func setRulePriorities(
+        _ request: RulePrioritiesRequest, of listener: String
+    ) async throws(ControlError) -> RulesResponse {
+        record("set priorities of \(listener): \(request)")
+        return RulesResponse(rules: Sample.rules)
     }
 
     func certificates() async -> CertificatesResponse {

@@ -69,7 +69,8 @@ enum AdminBodiesSubject {
         _ = StatusMetrics.text(for: status)
         for loadBalancer in status.loadBalancers {
             for listener in loadBalancer.listeners {
-                let answer = try? await registry.explain(listener: listener.id, client: "192.0.2.9:4000")
+                let answer = try? await registry.explain(
+                    ExplainRequest(listener: listener.id, client: "192.0.2.9:4000"))
                 precondition(answer != nil)
             }
         }

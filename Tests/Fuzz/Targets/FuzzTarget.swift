@@ -10,6 +10,8 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     case adminBodies = "admin-bodies"
     case proxyHeaders = "proxy-headers"
     case clientHellos = "client-hellos"
+    case http1
+    case rules
 
     package func run(_ bytes: [UInt8]) async {
         #if DEBUG
@@ -20,6 +22,8 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
         case .adminBodies: await AdminBodiesSubject.run(bytes)
         case .proxyHeaders: ProxyHeadersSubject.run(bytes)
         case .clientHellos: ClientHellosSubject.run(bytes)
+        case .http1: HTTP1Subject.run(bytes)
+        case .rules: RulesSubject.run(bytes)
         }
         #endif
     }
