@@ -480,7 +480,7 @@ def idle_for(weir, seconds):
 def test_slow_targets_stop_their_clients(make_weir, serve, entrance):
     """A target that reads nothing of a large upload: the client is stopped before Weir holds much, and goes on."""
     is_open = threading.Event()
-    size = 30_000_000
+    size = 60_000_000
 
     def on_head(request, peer):
         is_open.wait(20)
@@ -499,7 +499,8 @@ def test_slow_targets_stop_their_clients(make_weir, serve, entrance):
             with pytest.raises(TimeoutError):
                 while True:
                     sent += client.socket.send(body[sent:sent + 100_000])
-            assert sent < size * 0.7
+            # What the kernel's buffers take between three processes, at most.
+            assert sent < size * 0.6
             assert weir.resident_bytes() - before < 2_000_000
             assert idle_for(weir, 0.5)
             is_open.set()
