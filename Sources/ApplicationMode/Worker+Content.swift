@@ -446,6 +446,7 @@ extension Worker {
                     connections[source].hasEnded = true
                     guard isTunnel else { return .sourceBroke }
                     lane.isDone = true
+                    endWriting(sink)
                     return .moved(true)
                 case .failed:
                     return .sourceBroke

@@ -11,6 +11,9 @@ extension Worker: ServingWorker {
         // A group keeps its spreader, and with it every target its turn.
         var former: [String: RequestSpreader] = [:]
         for (name, spreader) in zip(spreaderNames, spreaders) { former[name] = spreader }
+        for group in core.snapshot.groups {
+            for target in group.targets { routedTargets[Int(target.rawValue)] = true }
+        }
         spreaderNames = core.snapshot.groups.map(\.name)
         spreaders = core.snapshot.groups.map { group in
             var spreader = former[group.name] ?? RequestSpreader(seed: random.next())
@@ -21,6 +24,9 @@ extension Worker: ServingWorker {
 
     /// Group indexes are the snapshot's: what is under way follows its group, or has none any more.
     package mutating func snapshotWillChange(to next: RoutingSnapshot, at now: Instant) {
+        for group in core.snapshot.groups {
+            for target in group.targets { routedTargets[Int(target.rawValue)] = false }
+        }
         let places = Dictionary(
             next.groups.enumerated().map { ($1.name, UInt32($0)) }, uniquingKeysWith: { first, _ in first })
         let moves = core.snapshot.groups.map { places[$0.name] ?? .max }

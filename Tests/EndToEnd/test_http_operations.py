@@ -9,7 +9,8 @@ import pytest
 from harness.http import (
     Client, Load, Target, application, ask, fixed, head, http_group, http_listener, request, response, rule, site)
 from harness.waiting import eventually
-from harness.weir import FAST_CHECK
+
+CHECK = {"path": "/", "interval": 2, "timeout": 1, "healthy_threshold": 2, "unhealthy_threshold": 2}
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def test_the_end_of_a_deregistration_delay_cuts_exchanges_off(make_weir, serve, 
 
 def test_a_target_that_turns_unhealthy_gets_nothing_new(make_weir, serve, entrance):
     targets = named("one", "two", serve=serve)
-    weir = make_weir(site(entrance, targets, group={"check": FAST_CHECK}))
+    weir = make_weir(site(entrance, targets, group={"check": CHECK}))
     weir.wait_for_states("web", {t.port: "healthy" for t in targets})
     with Load(entrance) as load:
         load.wait_for(50)

@@ -94,7 +94,7 @@ def check(case, mode, entrance, target, is_in_pieces=False):
                 first = seen[0]
                 must(first.body == case["content"].encode("latin-1"), f"content {first.body[:200]!r}")
                 # Framing and an upgrade are written anew.
-                dropped = {name.lower() for name in case.get("dropped", [])} - {"content-length", "upgrade"}
+                dropped = {name.lower() for name in case.get("dropped", [])} - {"content-length", "connection", "upgrade"}
                 must(not dropped & {name.lower() for name, _ in first.fields}, f"fields {first.fields}")
                 must([n for n, _ in first.trailers] == case.get("trailers", []), f"trailers {first.trailers}")
                 if case.get("authority", "a.example"):
