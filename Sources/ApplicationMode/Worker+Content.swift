@@ -77,7 +77,11 @@ extension Worker {
             else { return }
             budget -= 1
             if budget == 0 {
-                queue(Int(exchanges[exchange].client))
+                if exchanges[exchange].clientStream > 0 {
+                    postponed.append(Touched(exchange: exchange, generation: generation))
+                } else {
+                    queue(Int(exchanges[exchange].client))
+                }
                 return
             }
         }

@@ -67,6 +67,10 @@ extension Worker {
         guard let target = exchanges[exchange].target else { return }
         let stream = exchanges[exchange].targetStream
         let isConnecting = connections[target].phase == .connecting || connections[target].phase == .securing
+        if exchanges[exchange].down.held.count > 0 {
+            connections[target].http2.consumed(
+                stream: stream, byteCount: Int(exchanges[exchange].down.held.count))
+        }
         unlinkTarget(exchange)
         if connections[target].http2.isOpen {
             if !isClean, stream > 0, connections[target].http2.isOpen(stream: stream) {

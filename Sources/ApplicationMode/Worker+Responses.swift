@@ -295,6 +295,11 @@ extension Worker {
         endOutstanding(exchange, outcome, at: now)
         countEnd(exchange)
         free(exchanges[exchange].replay)
+        if exchanges[exchange].up.held.count > 0 {
+            // What nobody wants any more leaves room for what others send on the same connection.
+            connections[Int(exchanges[exchange].client)].http2.consumed(
+                stream: exchanges[exchange].clientStream, byteCount: Int(exchanges[exchange].up.held.count))
+        }
         release(exchanges[exchange].up)
         release(exchanges[exchange].down)
         unlinkClient(exchange)
