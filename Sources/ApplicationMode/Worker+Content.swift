@@ -77,7 +77,11 @@ extension Worker {
             else { return }
             budget -= 1
             if budget == 0 {
-                queue(Int(exchanges[exchange].client))
+                if exchanges[exchange].clientStream > 0 {
+                    postponed.append(Touched(exchange: exchange, generation: generation))
+                } else {
+                    queue(Int(exchanges[exchange].client))
+                }
                 return
             }
         }
@@ -404,7 +408,8 @@ extension Worker {
         case .sourceBroke:
             if isUp { clientBroke(exchange, at: now) } else { targetBroke(exchange, at: now) }
         case .sinkBroke:
-            if isUp { targetBroke(exchange, at: now) } else { clientBroke(exchange, at: now) }
+            if isUp { return writingFailed(sink) }
+            clientBroke(exchange, at: now)
         }
         return false
     }
@@ -441,6 +446,7 @@ extension Worker {
                     connections[source].hasEnded = true
                     guard isTunnel else { return .sourceBroke }
                     lane.isDone = true
+                    endWriting(sink)
                     return .moved(true)
                 case .failed:
                     return .sourceBroke

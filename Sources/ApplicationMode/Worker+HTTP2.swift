@@ -154,15 +154,26 @@ extension Worker {
         }
     }
 
-    /// The exchange of a stream, by the number that was noted with it; nil when it is over on our side.
+    /// The exchange of a stream; nil when it is over on our side.
+    ///
+    /// By the number that was noted with the stream; but a stream may have ended with the very bytes whose events
+    /// are looked at, and then its exchange is searched among those of the connection.
     private func exchange(_ slot: Int, _ stream: Int32) -> Int? {
-        guard let tag = connections[slot].http2.tag(stream: stream), tag > 0 else { return nil }
-        let exchange = Int(truncatingIfNeeded: tag & 0xFFFF_FFFF)
-        let generation = UInt32(truncatingIfNeeded: tag >> 32)
-        guard exchanges[exchange].generation == generation, exchanges[exchange].phase != .free else {
-            return nil
+        if let tag = connections[slot].http2.tag(stream: stream) {
+            guard tag > 0 else { return nil }
+            let exchange = Int(truncatingIfNeeded: tag & 0xFFFF_FFFF)
+            let generation = UInt32(truncatingIfNeeded: tag >> 32)
+            let isCurrent = exchanges[exchange].generation == generation && exchanges[exchange].phase != .free
+            return isCurrent ? exchange : nil
         }
-        return exchange
+        let isClient = connections[slot].role == .client
+        var next = connections[slot].exchangePlusOne
+        while next > 0 {
+            let exchange = exchanges[Int(next) - 1]
+            if (isClient ? exchange.clientStream : exchange.targetStream) == stream { return Int(next) - 1 }
+            next = isClient ? exchange.nextOfClientPlusOne : exchange.nextOfTargetPlusOne
+        }
+        return nil
     }
 
     func tag(of exchange: Int) -> UInt64 {
@@ -181,6 +192,14 @@ extension Worker {
         guard !exchanges[exchange].isTouched else { return }
         exchanges[exchange].isTouched = true
         touched.append(Touched(exchange: exchange, generation: exchanges[exchange].generation))
+    }
+
+    /// Goes on with exchanges that the last turn had no time for.
+    mutating func runPostponed(at now: Instant) {
+        guard !postponed.isEmpty else { return }
+        for item in postponed where isCurrent(item) { touch(item.exchange) }
+        postponed.removeAll(keepingCapacity: true)
+        advanceTouched(at: now)
     }
 
     mutating func advanceTouched(at now: Instant) {
@@ -295,7 +314,7 @@ extension Worker {
             rest.offset += UInt32(count)
             rest.count -= UInt32(count)
             if rest.count == 0 {
-                cells.free(cell: cell)
+                free(lane.held)
                 rest = Held()
             }
             if isUp { exchanges[exchange].up.held = rest } else { exchanges[exchange].down.held = rest }

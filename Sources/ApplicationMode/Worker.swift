@@ -65,6 +65,8 @@ package struct Worker: ~Copyable {
     /// Exchanges with news, and connections with frames to send.
     var touched: [Touched] = []
     var touchedInWork: [Touched] = []
+    /// Exchanges whose budget ran out: they go on in the next turn.
+    var postponed: [Touched] = []
     var dirty: [Token] = []
     var dirtyInWork: [Token] = []
     /// Connections of HTTP/2 to targets that take more streams.
@@ -125,11 +127,12 @@ extension Worker: TurnHandler {
     package mutating func finishTurn(at now: Instant) -> Int? {
         core.countTurn()
         runQueuedConnections(at: now)
+        runPostponed(at: now)
         while let slot = timers.popDue(at: now) { timerFired(slot, at: now) }
         while let slot = exchangeTimers.popDue(at: now) { exchangeTimerFired(slot, at: now) }
         sendDirty(at: now)
         let coreWait = core.finishTurn(at: now)
-        if !runQueue.isEmpty { return 0 }
+        if !runQueue.isEmpty || !postponed.isEmpty { return 0 }
         let timer = min(
             timers.millisecondsUntilNext(from: now) ?? .max,
             exchangeTimers.millisecondsUntilNext(from: now) ?? .max)

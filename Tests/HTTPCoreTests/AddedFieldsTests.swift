@@ -77,6 +77,28 @@ import Testing
         #expect(trace(["Root=1-5-6"], headByteCount: TraceField.headByteCountMax) == "Self=\(new);Root=1-5-6")
     }
 
+    @Test func `whatever came, there is a root, and a self only in front of one`() {
+        var state: UInt64 = 1
+        func next(_ bound: UInt64) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int((state >> 33) % bound)
+        }
+        let pieces = ["Root=", "Self=", ";", "; ", "1-2-3", "=", "x", " ", "Root", "Self", "Lineage=a:1"]
+        for _ in 0..<5_000 {
+            let values = (0..<next(3)).map { _ in
+                (0..<next(8)).map { _ in pieces[next(UInt64(pieces.count))] }.joined()
+            }
+            let parts = trace(values).components(separatedBy: ";")
+            let (selves, roots) = (
+                parts.filter { $0.hasPrefix("Self=") }, parts.filter { $0.hasPrefix("Root=") }
+            )
+            #expect(parts[0] == "Root=\(new)" || parts[0] == "Self=\(new)")
+            #expect(selves.count == (parts[0].hasPrefix("Self=") ? 1 : 0))
+            #expect(roots.count >= 1)
+            #expect(parts.allSatisfy { !$0.isEmpty && $0.first != " " && $0.last != " " }, "\(values)")
+        }
+    }
+
     @Test func `connections have names as well`() {
         #expect(
             text { ConnectionTraceID(random: 0x1F).append(to: &$0) }

@@ -57,4 +57,37 @@ import Testing
             _ = head.response.setsCookie(named: "b", bytes.span)
         }
     }
+
+    /// The same by splitting strings.
+    private func reference(_ fields: [String]) -> [String] {
+        func trimmed(_ text: Substring) -> Substring {
+            var text = text.drop { $0 == " " || $0 == "\t" }
+            while let last = text.last, last == " " || last == "\t" { text.removeLast() }
+            return text
+        }
+        return fields.flatMap { $0.split(separator: ";", omittingEmptySubsequences: false) }.compactMap {
+            piece in
+            guard let equals = piece.firstIndex(of: "=") else { return nil }
+            var value = trimmed(piece[piece.index(after: equals)...])
+            if value.count >= 2, value.first == "\"", value.last == "\"" {
+                value = value.dropFirst().dropLast()
+            }
+            return "\(trimmed(piece[..<equals]))=\(value)"
+        }
+    }
+
+    @Test func `odd fields are read as by splitting strings`() {
+        var state: UInt64 = 1
+        func next(_ bound: UInt64) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int((state >> 33) % bound)
+        }
+        let alphabet = Array("a=;\" \tb,")
+        for _ in 0..<5_000 {
+            let fields = (0..<next(3) + 1).map { _ in
+                String((0..<next(24)).map { _ in alphabet[next(UInt64(alphabet.count))] })
+            }
+            #expect(cookies(fields) == reference(fields), "\(fields)")
+        }
+    }
 }

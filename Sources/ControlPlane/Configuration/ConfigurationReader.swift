@@ -9,6 +9,9 @@ struct ConfigurationReader {
     private(set) var problems: [ConfigurationError] = []
     /// Where each certificate, key or list is first named.
     var fileLines: [String: Int] = [:]
+    /// See `Configuration`.
+    var unlistedListeners: Set<String> = []
+    var unlistedRules: Set<ListenerID> = []
     private var omittedProblemCount = 0
 
     init(fileName: String) {
@@ -60,7 +63,7 @@ struct ConfigurationReader {
             omittedProblemCount += 1
             return
         }
-        let message = message()
+        let message = Self.line(message())
         problems.append(
             ConfigurationError(
                 fileName: fileName, line: mark?.line ?? 1, column: mark?.column,
@@ -78,7 +81,7 @@ struct ConfigurationReader {
 
     /// Opens a mapping and notes every key that is not in `keys`.
     ///
-    /// - Parameter unavailable: Keys that this version does not have yet, each with what to do instead.
+    /// - Parameter unavailable: Keys that have no place here, each with what to do instead.
     mutating func scope(
         of node: Node, subject: String, prefix: String, path: String, keys: [String],
         unavailable: [String: String] = [:]
@@ -104,7 +107,7 @@ struct ConfigurationReader {
             if let reason = unavailable[name] {
                 note(
                     at: key.position, path: path.isEmpty ? name : "\(path).\(name)", subject: subject,
-                    "\(prefix)\(name) is not available yet in this version. \(reason)")
+                    "\(prefix)\(name) is not available here. \(reason)")
             } else if keys.contains(name) {
                 fields[name] = value
             } else {
@@ -313,6 +316,18 @@ struct ConfigurationReader {
         case .alias: "an alias"
         }
     }
+
+    /// A message as one line that a terminal can show, whatever it quotes.
+    private static func line(_ message: String) -> String {
+        guard message.utf8.count > messageByteCountMax || message.contains(where: \.isNewline) else {
+            return message
+        }
+        let line = String(message.map { $0.isNewline ? " " : $0 })
+        guard line.utf8.count > messageByteCountMax else { return line }
+        return "\(line.prefix(messageByteCountMax / 4))…"
+    }
+
+    private static let messageByteCountMax = 2_000
 
     /// At most 64 characters of a text that somebody else wrote, without line breaks.
     static func shortened(_ text: String) -> String {
