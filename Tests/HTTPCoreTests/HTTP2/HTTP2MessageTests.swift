@@ -198,11 +198,6 @@ struct HTTP2MessageTests {
         #expect(server.takeEvents() == [.closed(1, tag: 0)])
     }
 
-    @Test func `TRACE is refused with a status`() {
-        let (events, _) = events(head: FrameWriter.requestHead("TRACE"))
-        #expect(events == [.refusal(1, .traceMethod, endsStream: true)])
-    }
-
     @Test(arguments: [
         (nil, nil, DesyncFinding.Reason.none), ("content-length", "0", .getHeadZeroContentLength),
         ("transfer_encoding", "chunked", .suspiciousHeader), ("content_length", "5", .suspiciousHeader),
