@@ -30,7 +30,8 @@ struct Weir: AsyncParsableCommand {
                 name: "Overview",
                 subcommands: [
                     StatusCommand.self, LoadBalancersCommand.self, ListenersCommand.self,
-                    RulesCommand.self, TargetGroupsCommand.self, CertificatesCommand.self, SSLPoliciesCommand.self,
+                    RulesCommand.self, TargetGroupsCommand.self, CertificatesCommand.self,
+                    SSLPoliciesCommand.self,
                 ]),
             CommandGroup(name: "Flow", subcommands: [FlowsCommand.self, ExplainCommand.self]),
         ]

@@ -118,6 +118,68 @@ import Testing
         #expect(DetailPages.healthCheck(Sample.spareGroup.healthCheck).hasPrefix("disabled"))
     }
 
+    @Test func `a rule is one line: priority, conditions and action in words`() {
+        #expect(
+            Tables.rules(Sample.rules, .plain) == """
+                PRIORITY  CONDITIONS                                              ACTION
+                      10  host a.example.com or *.b.example.com and path ~^/img/  rewrite URL ^/a → /b, forward \
+                to web 90, canary 10 (sticky 60 s)
+                      20  method POST                                             answer 405 text/plain
+                 default  otherwise                                               redirect 301 \
+                https://#{host}:443/#{path}?#{query}
+
+                """)
+    }
+
+    @Test func `a rule's page has each condition, transform and action by itself`() {
+        #expect(
+            DetailPages.rule(Sample.rules[0], .plain) == """
+                site:80 rule 10
+
+                CONDITIONS
+                  host a.example.com or *.b.example.com
+                  path ~^/img/
+
+                TRANSFORMS
+                  rewrite URL ^/a → /b
+
+                ACTION
+                  forward to web 90, canary 10 (sticky 60 s)
+
+                """)
+        var answer = Sample.rules[1]
+        answer.action.fixedResponse?.messageBody = "one\u{1B}[2J\ntwo"
+        #expect(
+            DetailPages.rule(answer, .plain).hasSuffix("MESSAGE BODY\n  one [2J\n  two\n"))
+        #expect(DetailPages.rule(Sample.rules[2], .plain).contains("what no rule takes"))
+    }
+
+    @Test func `an application listener's action and number of rules show in the list`() {
+        var listener = Sample.listener
+        listener.forward = []
+        listener.protocol = "HTTPS"
+        listener.defaultAction = Sample.rules[1].action
+        listener.ruleCount = 2
+        #expect(Tables.listeners([listener], .plain).contains("answer 405 text/plain (2 rules)"))
+        #expect(
+            DetailPages.listener(listener, .plain).contains(
+                "2 rules and the default action; \"weir rules list edge:80\" shows them"))
+    }
+
+    @Test func `an explanation of a request ends with its answer, or with all targets`() {
+        var answer = ExplainResponse(
+            listener: "site:80", client: "192.0.2.1", targetGroup: nil, target: nil, steps: [])
+        answer.answer = "301 https://a.example.com/"
+        #expect(DetailPages.explanation(answer, .plain).hasSuffix("→ 301 https://a.example.com/\n"))
+        answer.answer = nil
+        answer.targets = ["10.0.0.1:80", "10.0.0.2:80"]
+        #expect(DetailPages.explanation(answer, .plain).hasSuffix("→ one of 10.0.0.1:80, 10.0.0.2:80\n"))
+        answer.targetGroup = "web"
+        #expect(DetailPages.explanation(answer, .plain).hasSuffix("10.0.0.2:80 of web\n"))
+        answer.targets = nil
+        #expect(DetailPages.explanation(answer, .plain).hasSuffix("→ no target of web\n"))
+    }
+
     @Test func `only what changed is told, the first time everything`() {
         var changes = HealthChanges()
         #expect(changes.lines(for: [Sample.webGroup]).count == 3)

@@ -29,8 +29,8 @@ extension ConfigurationErrorRow {
             { enabled: true, path: FILE }.
             weir.yaml:10: load_balancers[1] "b": access_logs.path is "logs/access.log"; it must be "stdout" or \
             the whole path of a file, beginning with "/" and ending with ".log".
-            weir.yaml:15: load_balancers[2] "c": access_logs.bucket is not available yet in this \
-            version. Weir writes a file: path: FILE, or path: stdout.
+            weir.yaml:15: load_balancers[2] "c": access_logs.bucket is not available here. \
+            Weir writes a file: path: FILE, or path: stdout.
             """),
         ConfigurationErrorRow(
             "unknown group",
@@ -178,8 +178,7 @@ extension ConfigurationErrorRow {
                   - { port: 80, protocol: TCP, default_action: { type: redirect, redirect: {} } }
             """,
             """
-            weir.yaml:10: load_balancers[0] "edge": listeners[0]: default_action.redirect is not available \
-            yet in this version. It belongs to application load balancers; use type: forward.
+            weir.yaml:10: load_balancers[0] "edge": listeners[0]: default_action.redirect is not available here. It belongs to application load balancers; use type: forward.
             weir.yaml:10: load_balancers[0] "edge": listeners[0]: default_action.type is "redirect"; a \
             network load balancer only has forward.
             """),
@@ -352,8 +351,7 @@ extension ConfigurationErrorRow {
             stickiness: { enabled: true, duration: 3 } } }
             """,
             """
-            weir.yaml:10: load_balancers[0] "edge": listeners[0]: default_action.stickiness.duration is not \
-            available yet in this version. A client keeps its group by the hash of its address, for good; \
+            weir.yaml:10: load_balancers[0] "edge": listeners[0]: default_action.stickiness.duration is not available here. A client keeps its group by the hash of its address, for good; \
             leave it out.
             """),
         ConfigurationErrorRow(

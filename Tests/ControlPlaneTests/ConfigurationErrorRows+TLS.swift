@@ -58,7 +58,7 @@ extension ConfigurationErrorRow {
             place + "unknown key \"certificates[0].ocsp_respons\"; did you mean \"ocsp_response\"?"),
         ConfigurationErrorRow(
             "ARN", listener("\(good), certificate_arn: \"arn:aws:acm:1\""),
-            place + "certificate_arn is not available yet in this version. Weir reads files: certificates: "
+            place + "certificate_arn is not available here. Weir reads files: certificates: "
                 + "[ { certificate: FILE, private_key: FILE } ]."),
         ConfigurationErrorRow(
             "mistyped policy", listener("\(good), ssl_policy: ELBSecurityPolicy-TLS13-1-2-2021-07"),
@@ -206,7 +206,7 @@ extension ConfigurationErrorRow {
         ConfigurationErrorRow(
             "condition of an application load balancer",
             rule("priority: 1, conditions: [ { host_header: { values: [a] } } ], \(action)"),
-            rulePlace + "conditions[0].host_header is not available yet in this version. It belongs to "
+            rulePlace + "conditions[0].host_header is not available here. It belongs to "
                 + "application load balancers; use tls_server_name or tls_alpn."),
         ConfigurationErrorRow(
             "two kinds in one condition",

@@ -19,7 +19,7 @@ struct ConfigurationErrorRow: Sendable, CustomTestStringConvertible {
 
     static let all =
         document + settings + targetGroups + healthChecks + loadBalancers + tls + proxyProtocol + rules
-        + wholeFile
+        + application + applicationRules + wholeFile
 
     var testDescription: String { name }
 }

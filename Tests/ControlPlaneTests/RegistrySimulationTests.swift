@@ -25,15 +25,17 @@ import Testing
 }
 
 struct RegistrySimulation {
-    private static let groups = ["web", "api"]
+    private static let groups = ["web", "api", "shop"]
     private static let addresses = (1...6).map { "10.0.0.\($0)" }
 
     private var generator: SplitMix64
     private var fixture: RegistryFixture
     private let store: Store
     /// What is registered, by group.
-    private var registered: [String: Set<String>] = ["web": [], "api": []]
-    private var hasGroup: [String: Bool] = ["web": true, "api": true]
+    private var registered: [String: Set<String>] = ["web": [], "api": [], "shop": []]
+    private var hasGroup: [String: Bool] = ["web": true, "api": true, "shop": true]
+    /// The path of each rule of the application listener, by priority; nil while there is no such listener.
+    private var rules: [Int: String]? = [:]
     /// The endpoint of every number with live flows, for as long as they live.
     private var flowOwners: [TargetNumber: String] = [:]
     private var totals: [String: UInt64] = [:]
@@ -42,17 +44,19 @@ struct RegistrySimulation {
     init(seed: UInt64) async throws {
         generator = SplitMix64(state: seed)
         store = try Store(.memory)
-        fixture = try await RegistryFixture(Self.file(ports: [80, 81]), store: store, tableSlotCount: 31)
+        fixture = try await RegistryFixture(
+            Self.file(ports: [80, 81, 8_080]), store: store, tableSlotCount: 31)
     }
 
-    /// Port 80 forwards to `web`, port 81 to `api`.
+    /// Port 80 forwards to `web`, port 81 to `api`; port 8080 is HTTP, and forwards to `shop`. No file lists rules.
     private static func file(ports: Set<Int>, groups: [String] = groups, targets: [String: [String]] = [:])
         -> String
     {
         var text = "target_groups:\n"
         for name in groups {
-            text += "  - name: \(name)\n    protocol: TCP\n    port: 80\n"
-            text += "    attributes: { deregistration_delay.timeout_seconds: 20 }\n"
+            text += "  - name: \(name)\n    protocol: \(name == "shop" ? "HTTP" : "TCP")\n    port: 80\n"
+            text += "    attributes: { deregistration_delay.timeout_seconds: 20"
+            text += name == "shop" ? ", slow_start.duration_seconds: 30 }\n" : " }\n"
             if let listed = targets[name] { text += "    targets: [\(listed.joined(separator: ", "))]\n" }
         }
         text +=
@@ -63,15 +67,21 @@ struct RegistrySimulation {
                 "      - { port: \(port), protocol: TCP, default_action: { type: forward, target_group: "
                 + "\(group) } }\n"
         }
-        return text + (ports.isEmpty ? "      []\n" : "")
+        if !ports.contains(80), !(ports.contains(81) && groups.contains("api")) { text += "      []\n" }
+        text +=
+            "  - name: site\n    type: application\n    addresses: [192.0.2.1]\n    listeners:\n"
+        return text
+            + (ports.contains(8_080) && groups.contains("shop")
+                ? "      - { port: 8080, protocol: HTTP, default_action: { type: forward, target_group: shop } }\n"
+                : "      []\n")
     }
 
     // MARK: Steps
 
     mutating func step() async throws -> String {
-        let group = Self.groups[Int.random(in: 0..<2, using: &generator)]
+        let group = Self.groups[Int.random(in: 0..<3, using: &generator)]
         let address = Self.addresses[Int.random(in: 0..<6, using: &generator)]
-        switch Int.random(in: 0..<20, using: &generator) {
+        switch Int.random(in: 0..<26, using: &generator) {
         case 0..<4: return try await register(address, in: group)
         case 4..<7: return try await deregister(address, in: group)
         case 7..<11: return await report()
@@ -79,6 +89,10 @@ struct RegistrySimulation {
         case 14..<16: return endFlow()
         case 16, 17: return await advance()
         case 18: return try await apply(address)
+        case 19..<22: return await createRule()
+        case 22: return await deleteRule()
+        case 23: return await exchangeRules()
+        case 24: return await changeListener()
         default: return try await restart()
         }
     }
@@ -153,9 +167,98 @@ struct RegistrySimulation {
         return "time"
     }
 
+    // MARK: Rules
+
+    private static let listener = "site:8080"
+
+    private mutating func createRule() async -> String {
+        let priority = Int.random(in: 1...6, using: &generator)
+        let path = "/\(Int.random(in: 0..<1_000, using: &generator))"
+        // A TCP group never fits; a group that a file took away does not exist.
+        let group = Int.random(in: 0..<8, using: &generator) == 0 ? "web" : "shop"
+        var condition = ConditionDescription()
+        condition.pathPattern = .init(values: [path])
+        let request = RuleRequest(
+            priority: priority, conditions: [condition],
+            action: .forward([ForwardDescription(targetGroup: group, weight: 1)]))
+        let error = await refusal { try await fixture.registry.createRule(request, of: Self.listener) }
+        let isPossible = rules != nil && rules?[priority] == nil && group == "shop"
+        #expect((error == nil) == isPossible, "\(error?.message ?? "no error")")
+        if error == nil { rules?[priority] = path }
+        return "create rule \(priority)"
+    }
+
+    private mutating func deleteRule() async -> String {
+        let priority = Int.random(in: 1...6, using: &generator)
+        let error = await refusal {
+            try await fixture.registry.deleteRule(String(priority), of: Self.listener)
+        }
+        #expect((error == nil) == (rules?[priority] != nil))
+        rules?[priority] = nil
+        return "delete rule \(priority)"
+    }
+
+    private mutating func exchangeRules() async -> String {
+        let first = Int.random(in: 1...6, using: &generator)
+        let second = Int.random(in: 1...6, using: &generator)
+        let request = RulePrioritiesRequest(priorities: [
+            .init(priority: first, newPriority: second), .init(priority: second, newPriority: first),
+        ])
+        let error = await refusal {
+            try await fixture.registry.setRulePriorities(request, of: Self.listener)
+        }
+        let isPossible = rules?[first] != nil && rules?[second] != nil && first != second
+        #expect((error == nil) == isPossible)
+        if error == nil, var exchanged = rules {
+            (exchanged[first], exchanged[second]) = (exchanged[second], exchanged[first])
+            rules = exchanged
+        }
+        return "exchange rules \(first) and \(second)"
+    }
+
+    /// Creates the application listener, or takes it away.
+    private mutating func changeListener() async -> String {
+        if rules != nil, Bool.random(using: &generator) {
+            let error = await refusal { try await fixture.registry.deleteListener(Self.listener) }
+            #expect(error == nil)
+            rules = nil
+            return "delete listener"
+        }
+        var request = ListenerRequest()
+        request.port = 8_080
+        request.protocol = "HTTP"
+        request.defaultAction = .forward([ForwardDescription(targetGroup: "shop", weight: 1)])
+        let error = await refusal { try await fixture.registry.createListener(request, of: "site") }
+        #expect((error == nil) == (rules == nil && hasGroup["shop"] == true))
+        if error == nil { rules = [:] }
+        return "create listener"
+    }
+
+    private func checkRules(_ stored: StoredState, _ comment: Comment) {
+        let expected = (rules ?? [:]).sorted { $0.key < $1.key }
+        let listeners = stored.loadBalancers.first { $0.name == "site" }?.listeners ?? []
+        #expect(listeners.count == (rules == nil ? 0 : 1), comment)
+        #expect(listeners.flatMap(\.applicationRules).map(\.priority) == expected.map(\.key), comment)
+
+        let snapshot = fixture.workers.snapshot
+        let route = snapshot.listeners.compactMap(\.self).first { $0.id.description == Self.listener }
+        #expect((route == nil) == (rules == nil), comment)
+        let followed = route?.application?.rules ?? []
+        #expect(followed.compactMap(\.priority) == expected.map(\.key), comment)
+        #expect(
+            followed.flatMap(\.conditions)
+                == expected.map { .pathPattern(TextPatterns(wildcards: [$0.value])) }, comment)
+        for group in snapshot.groups {
+            guard let application = group.application else { continue }
+            #expect(application.weights.count == group.targets.count, comment)
+            #expect(application.startedAt.count == group.targets.count, comment)
+            #expect(application.weights.allSatisfy { $0 > 0 }, comment)
+        }
+    }
+
     /// Applies a random file, sometimes with a port that cannot be bound.
     private mutating func apply(_ address: String) async throws -> String {
-        let ports = Set([80, 81].filter { _ in Bool.random(using: &generator) })
+        let ports = Set([80, 81, 8_080].filter { _ in Bool.random(using: &generator) })
         let groups = Bool.random(using: &generator) ? Self.groups : ["web"]
         let targets = Bool.random(using: &generator) ? ["web": [address]] : [:]
         let prune = Bool.random(using: &generator)
@@ -170,6 +273,8 @@ struct RegistrySimulation {
             return "refused apply"
         }
         for group in groups { hasGroup[group] = true }
+        let hasListener = ports.contains(8_080) && groups.contains("shop")
+        rules = hasListener ? rules ?? [:] : nil
         for (group, listed) in targets { registered[group] = Set(listed.map { "\($0):80" }) }
         if prune {
             for group in Self.groups where !groups.contains(group) {
@@ -205,6 +310,7 @@ struct RegistrySimulation {
             #expect(Set(targets) == registered[group], comment)
             #expect(targets.count == registered[group]?.count, comment)
         }
+        checkRules(stored, comment)
         // Only registered targets get new flows.
         let routed = Set(workers.routedEndpoints)
         #expect(routed.isSubset(of: registered.values.reduce(into: Set()) { $0.formUnion($1) }), comment)

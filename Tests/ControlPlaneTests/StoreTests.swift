@@ -130,6 +130,101 @@ import Testing
         #expect(try await store.load() == state)
     }
 
+    @Test func `application load balancers, their rules and groups are kept`() async throws {
+        var groups = TargetGroupAttributes(for: .https)
+        try groups.set("load_balancing.algorithm.type", to: "weighted_random")
+        try groups.set("stickiness.type", to: "app_cookie")
+        try groups.set("stickiness.app_cookie.cookie_name", to: "SID")
+        let group = TargetGroup(
+            name: "calls", protocol: .https, port: 443,
+            healthCheck: HealthCheck(
+                protocol: .https, path: "/grpc.health.v1.Health/Check",
+                matcher: try #require(StatusMatcher("0,12", in: StatusMatcher.grpcCodes)),
+                protocolVersion: .grpc, tls: TLSTargetSettings()),
+            attributes: groups, protocolVersion: .grpc, tls: TLSTargetSettings(serverName: "a.example.com"))
+        let forward = RuleAction.forward(
+            ForwardAction(
+                targetGroups: [.init(targetGroup: "calls", weight: 3), .init(targetGroup: "b", weight: 0)],
+                stickinessSeconds: 60))
+        let texts = TextPatterns(wildcards: ["*.example.com"])
+        let expressions = TextPatterns(regularExpressions: ["^a"])
+        let ranges = try ["10.0.0.0/8", "2001:db8::/32"].map { try #require(IPPrefix($0)) }
+        let rules = [
+            ListenerRule(
+                priority: 1,
+                conditions: [
+                    .hostHeader(texts), .pathPattern(expressions), .httpHeader(name: "X", texts),
+                    .httpRequestMethod(["GET"]), .sourceIP(ranges),
+                    .queryString([QueryPattern(key: "k", value: "v"), QueryPattern(value: "w")]),
+                ], action: forward,
+                transforms: [
+                    .hostHeaderRewrite(Rewrite(regularExpression: "a", replacement: "b")),
+                    .urlRewrite(Rewrite(regularExpression: "c", replacement: "d")),
+                ]),
+            ListenerRule(
+                priority: 2, conditions: [.pathPattern(texts)],
+                action: .redirect(
+                    RedirectAction(
+                        protocol: "HTTPS", host: "h", port: "1", path: "/p", query: "q", statusCode: 301))),
+        ]
+        var listener = ListenerAttributes(for: .https)
+        try listener.set("routing.http.response.x_frame_options.header_value", to: "DENY")
+        var balancer = LoadBalancer(name: "site", kind: .application, addresses: [.anyV4])
+        try balancer.attributes.set("idle_timeout.timeout_seconds", to: "7")
+        balancer.listeners = [
+            Listener(
+                port: 443, protocol: .https,
+                defaultAction: .fixedResponse(
+                    FixedResponse(statusCode: 503, contentType: "text/plain", messageBody: "no\n")),
+                attributes: listener,
+                tls: TLSListenerSettings(certificates: [CertificateFiles(certificate: "/a", privateKey: "/b")]
+                ),
+                applicationRules: rules),
+            Listener(port: 80, protocol: .http, defaultAction: forward),
+        ]
+        let state = StoredState(
+            groups: [StoredGroup(group: group, targets: [])], loadBalancers: [balancer])
+        let store = try Store(.memory)
+        try await store.save(state, replacing: StoredState())
+        #expect(try await store.load() == state)
+    }
+
+    /// Definitions as the release before application load balancers wrote them.
+    @Test func `a store of the release before is still read`() throws {
+        let group = """
+            {"attributes":{"deregistration_delay.connection_termination.enabled":"false",\
+            "deregistration_delay.timeout_seconds":"300","load_balancing.cross_zone.enabled":\
+            "use_load_balancer_configuration","preserve_client_ip.enabled":"false",\
+            "proxy_protocol_v2.enabled":"false","stickiness.enabled":"true","stickiness.type":"source_ip",\
+            "target_group_health.dns_failover.minimum_healthy_targets.count":"1",\
+            "target_group_health.dns_failover.minimum_healthy_targets.percentage":"off",\
+            "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count":"1",\
+            "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage":"off",\
+            "target_health_state.unhealthy.connection_termination.enabled":"true",\
+            "target_health_state.unhealthy.draining_interval_seconds":"0"},"connectAttempts":3,\
+            "connectTimeout":5,"healthCheck":{"enabled":true,"healthyThreshold":5,"interval":30,\
+            "matcher":"200-399","path":"/","probeProtocol":"TCP","timeout":10,"unhealthyThreshold":2},\
+            "port":80,"trafficProtocol":"TCP"}
+            """
+        let balancer = """
+            {"addresses":["192.0.2.1"],"attributes":{"access_logs.file.enabled":"false",\
+            "access_logs.file.path":"","load_balancing.cross_zone.enabled":"false"},"freebind":false,\
+            "kind":"network","listeners":[{"attributes":{"tcp.idle_timeout.seconds":"350"},\
+            "forward":[{"targetGroup":"web","weight":1}],"port":80,"rules":[{"alpn":["h2"],\
+            "forward":[{"targetGroup":"web","weight":1}],"priority":1,"stickyByGroup":false}],\
+            "stickyByGroup":false,"trafficProtocol":"TCP"}]}
+            """
+        let decoder = JSONDecoder()
+        let web = try decoder.decode(StoredTargetGroup.self, from: Data(group.utf8)).targetGroup(named: "web")
+        #expect(web.protocolVersion == nil && web.attributes.isSticky && web.healthCheck == HealthCheck())
+        let edge = try decoder.decode(StoredLoadBalancer.self, from: Data(balancer.utf8))
+            .loadBalancer(named: "edge")
+        let listener = try #require(edge.listeners.first)
+        #expect(listener.defaultAction.forward?.targetGroups == [.init(targetGroup: "web")])
+        #expect(listener.rules.count == 1 && listener.applicationRules.isEmpty)
+        #expect(edge.attributes == LoadBalancerAttributes() && edge.kind == .network)
+    }
+
     @Test(arguments: [
         DatagramProbe.dns, DatagramProbe.ntp, DatagramProbe(payload: [1], expectation: .contains([2])),
     ])

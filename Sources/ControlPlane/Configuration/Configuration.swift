@@ -23,6 +23,10 @@ package struct Configuration: Sendable, Equatable {
     package var namedSettings: Set<String>
     package var targetGroups: [ConfiguredTargetGroup]
     package var loadBalancers: [LoadBalancer]
+    /// Load balancers whose listeners the file does not list: those created at runtime then stay.
+    package var unlistedListeners: Set<String> = []
+    /// Listeners whose rules the file does not list: those created at runtime then stay.
+    package var unlistedRules: Set<ListenerID> = []
     package var fileName = "configuration"
     /// The line that first names a file of TLS, for what is found wrong in the file.
     package var fileLines: [String: Int] = [:]
@@ -67,6 +71,8 @@ extension ConfigurationReader {
         configuration.targetGroups = groups.map(\.value)
         configuration.loadBalancers = loadBalancers.map(\.value)
         configuration.fileLines = fileLines
+        configuration.unlistedListeners = unlistedListeners
+        configuration.unlistedRules = unlistedRules
         return configuration
     }
 }

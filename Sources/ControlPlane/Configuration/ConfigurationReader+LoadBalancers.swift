@@ -69,8 +69,23 @@ extension ConfigurationReader {
         readAccessLogs(of: scope, into: &loadBalancer.attributes)
         readConnectionLogs(of: scope, into: &loadBalancer.attributes)
         loadBalancer.listeners = readListeners(of: scope, kind: kind)
+        if let name {
+            if scope.fields["listeners"] == nil { unlistedListeners.insert(name) }
+            noteUnlistedRules(of: scope, loadBalancer: name)
+        }
         listenerCount += loadBalancer.listeners.count
         return Located(value: loadBalancer, scope: scope)
+    }
+
+    private mutating func noteUnlistedRules(of scope: Scope, loadBalancer name: String) {
+        for node in scope.fields["listeners"]?.sequence.map(Array.init) ?? [] {
+            guard let mapping = node.mapping,
+                let port = mapping.first(where: { $0.key.scalar?.string == "port" })?.value.scalar,
+                let number = Self.wholeNumber(port.string).flatMap(UInt16.init(exactly:)),
+                !mapping.contains(where: { $0.key.scalar?.string == "rules" })
+            else { continue }
+            unlistedRules.insert(ListenerID(loadBalancer: name, port: number))
+        }
     }
 
     /// Terraform's block, with a file where it has a bucket; the same as the attributes under those keys.

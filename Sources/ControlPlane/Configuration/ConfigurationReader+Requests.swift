@@ -61,7 +61,9 @@ extension ConfigurationReader {
             sslPolicy: request.sslPolicy, certificates: request.certificates, alpnPolicy: request.alpnPolicy,
             mutualAuthentication: request.mutualAuthentication, proxyProtocol: request.proxyProtocol,
             attributes: request.attributes)
-        let name = request.port.map { "listener \(loadBalancer.name):\($0)" } ?? "listener of \"\(loadBalancer.name)\""
+        let name =
+            request.port.map { "listener \(loadBalancer.name):\($0)" }
+            ?? "listener of \"\(loadBalancer.name)\""
         return try read(text, subject: name, keys: listenerKeys) { reader, scope in
             let port = reader.readListenerPort(scope)
             return reader.readListener(scope, port: port, kind: loadBalancer.kind)

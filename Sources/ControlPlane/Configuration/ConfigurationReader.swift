@@ -9,6 +9,9 @@ struct ConfigurationReader {
     private(set) var problems: [ConfigurationError] = []
     /// Where each certificate, key or list is first named.
     var fileLines: [String: Int] = [:]
+    /// See `Configuration`.
+    var unlistedListeners: Set<String> = []
+    var unlistedRules: Set<ListenerID> = []
     private var omittedProblemCount = 0
 
     init(fileName: String) {
@@ -78,7 +81,7 @@ struct ConfigurationReader {
 
     /// Opens a mapping and notes every key that is not in `keys`.
     ///
-    /// - Parameter unavailable: Keys that this version does not have yet, each with what to do instead.
+    /// - Parameter unavailable: Keys that have no place here, each with what to do instead.
     mutating func scope(
         of node: Node, subject: String, prefix: String, path: String, keys: [String],
         unavailable: [String: String] = [:]
@@ -104,7 +107,7 @@ struct ConfigurationReader {
             if let reason = unavailable[name] {
                 note(
                     at: key.position, path: path.isEmpty ? name : "\(path).\(name)", subject: subject,
-                    "\(prefix)\(name) is not available yet in this version. \(reason)")
+                    "\(prefix)\(name) is not available here. \(reason)")
             } else if keys.contains(name) {
                 fields[name] = value
             } else {

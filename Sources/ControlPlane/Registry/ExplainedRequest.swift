@@ -22,7 +22,8 @@ struct ExplainedRequest {
         var (path, query) = Self.split(request.path ?? "/")
         if let given = request.query {
             guard query == nil else {
-                throw Self.invalid("the path has a query already, and another one is given beside it. Keep one")
+                throw Self.invalid(
+                    "the path has a query already, and another one is given beside it. Keep one")
             }
             query = given.hasPrefix("?") ? String(given.dropFirst()) : given
         }

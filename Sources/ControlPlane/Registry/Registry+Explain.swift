@@ -32,7 +32,8 @@ extension Registry {
         explainArrival(key, listener: listener, of: loadBalancer, candidates: candidates, into: &answer)
         guard listener.protocol.isNetwork else {
             let explained = try ExplainedRequest(request, local: key.local)
-            explainApplication(explained, listener: listener, number: number, client: key.client, into: &answer)
+            explainApplication(
+                explained, listener: listener, number: number, client: key.client, into: &answer)
             return answer
         }
         let hello = try Self.hello(of: request)
@@ -51,17 +52,21 @@ extension Registry {
                 ("host", request.host), ("path", request.path), ("method", request.method),
                 ("query", request.query), ("header", request.headers.first),
             ].first { $0.1 != nil }
-        let ofHellos = [("server_name", request.serverName), ("alpn", request.alpn.first)].first { $0.1 != nil }
+        let ofHellos = [("server_name", request.serverName), ("alpn", request.alpn.first)].first {
+            $0.1 != nil
+        }
         if let given = ofRequests, listener.protocol.isNetwork {
             throw ControlError(
                 kind: .invalid, code: "ValidationError",
-                message: "listener \(id) is \(listener.protocol.rawValue) and sees no requests: \(given.0) belongs to "
+                message:
+                    "listener \(id) is \(listener.protocol.rawValue) and sees no requests: \(given.0) belongs to "
                     + "HTTP and HTTPS listeners. Leave it out.")
         }
         if let given = ofHellos, listener.protocol != .tcp {
             throw ControlError(
                 kind: .invalid, code: "ValidationError",
-                message: "listener \(id) is \(listener.protocol.rawValue): \(given.0) belongs to TCP listeners, whose "
+                message:
+                    "listener \(id) is \(listener.protocol.rawValue): \(given.0) belongs to TCP listeners, whose "
                     + "rules go by the TLS greeting. Leave it out.")
         }
     }

@@ -37,7 +37,8 @@ extension Registry {
                 answer.steps.append("The client is redirected.")
             case .invalidHost, .invalidTarget:
                 answer.answer = "400"
-                answer.steps.append("The redirect needs a host or path that the request does not properly have.")
+                answer.steps.append(
+                    "The redirect needs a host or path that the request does not properly have.")
             }
         case .fixedResponse(let response):
             answer.answer =

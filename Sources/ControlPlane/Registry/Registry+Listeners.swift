@@ -105,7 +105,8 @@ extension Registry {
         guard loadBalancer.listeners.contains(where: { $0.port == port }) else { return }
         throw ControlError(
             kind: .conflict, code: "DuplicateListener",
-            message: "listener \(loadBalancer.name):\(port) exists already. Choose another port, or modify that "
+            message:
+                "listener \(loadBalancer.name):\(port) exists already. Choose another port, or modify that "
                 + "listener.")
     }
 
@@ -114,7 +115,8 @@ extension Registry {
         if !listener.rules.isEmpty, listener.protocol != .tcp {
             throw ControlError(
                 kind: .conflict, code: "OperationNotPermitted",
-                message: "listener \(id) has rules by the TLS greeting, which a \(listener.protocol.rawValue) listener "
+                message:
+                    "listener \(id) has rules by the TLS greeting, which a \(listener.protocol.rawValue) listener "
                     + "cannot follow. Delete them first.")
         }
         let place = RedirectWriter.Context(isSecure: listener.protocol == .https, port: listener.port)

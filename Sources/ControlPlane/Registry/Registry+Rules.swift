@@ -52,13 +52,15 @@ extension Registry {
     }
 
     /// Requests and flows that the rule has taken already go on.
-    package func deleteRule(_ priority: String, of listener: String) async throws(ControlError) -> RulesResponse
+    package func deleteRule(_ priority: String, of listener: String) async throws(ControlError)
+        -> RulesResponse
     {
         let id = try await changeListener(listener) { (listener, id) throws(ControlError) in
             guard priority != "default" else {
                 throw ControlError(
                     kind: .invalid, code: "OperationNotPermitted",
-                    message: "the default action of listener \(id) cannot be deleted: something has to happen to "
+                    message:
+                        "the default action of listener \(id) cannot be deleted: something has to happen to "
                         + "what no rule takes. Change it, or delete the listener.")
             }
             _ = try Self.take(priority, from: &listener, id: id)
@@ -92,7 +94,8 @@ extension Registry {
         case .udp, .tcpUDP, .tls:
             throw ControlError(
                 kind: .invalid, code: "UnsupportedProtocol",
-                message: "listener \(id) is \(listener.protocol.rawValue), which has no rules. HTTP and HTTPS "
+                message:
+                    "listener \(id) is \(listener.protocol.rawValue), which has no rules. HTTP and HTTPS "
                     + "listeners have rules by the request, TCP listeners by the TLS greeting.")
         }
         let countMax =
@@ -100,7 +103,8 @@ extension Registry {
         guard listener.ruleCount <= countMax else {
             throw ControlError(
                 kind: .invalid, code: "TooManyRules",
-                message: "listener \(id) would have \(listener.ruleCount) rules; at most \(countMax) are allowed. "
+                message:
+                    "listener \(id) would have \(listener.ruleCount) rules; at most \(countMax) are allowed. "
                     + "Join some, or use a second listener.")
         }
     }
@@ -111,7 +115,8 @@ extension Registry {
         guard listener.priorities.contains(priority) else { return }
         throw ControlError(
             kind: .conflict, code: "PriorityInUse",
-            message: "listener \(id) has a rule of priority \(priority) already. Choose another priority, or modify "
+            message:
+                "listener \(id) has a rule of priority \(priority) already. Choose another priority, or modify "
                 + "that rule.")
     }
 
@@ -134,7 +139,8 @@ extension Registry {
         guard request.conditions == nil, request.transforms == nil else {
             throw ControlError(
                 kind: .invalid, code: "ValidationError",
-                message: "the default action of listener \(id) has neither conditions nor transforms. Create a rule "
+                message:
+                    "the default action of listener \(id) has neither conditions nor transforms. Create a rule "
                     + "that has.")
         }
         guard request.action != nil else { return }
@@ -171,7 +177,8 @@ extension Registry {
         if let twice = Dictionary(grouping: outcome, by: \.self).filter({ $0.value.count > 1 }).keys.min() {
             throw ControlError(
                 kind: .conflict, code: "PriorityInUse",
-                message: "two rules of listener \(id) would have priority \(twice); nothing was changed. Give the "
+                message:
+                    "two rules of listener \(id) would have priority \(twice); nothing was changed. Give the "
                     + "other one a new priority in the same command.")
         }
         for index in listener.rules.indices {

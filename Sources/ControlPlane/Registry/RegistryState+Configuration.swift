@@ -1,8 +1,8 @@
 // A configuration merged into the state: it creates and updates what it names.
 //
-// Targets registered at runtime stay, unless the file lists targets for their group. A load balancer's
-// listeners are part of it, so the file's list of them is the whole list. With pruning, load balancers
-// and groups that the file does not name go too.
+// What a list of the file has is the whole list: of the targets of a group, the listeners of a load balancer, the
+// rules of a listener. Where the file has no such list, what was registered or created at runtime stays. With pruning,
+// load balancers and groups that the file does not name go too.
 
 import AdminModel
 import Balancing
@@ -22,7 +22,9 @@ extension RegistryState {
                     targets, group: position, at: now, secondsSince1970: secondsSince1970, changes: &changes)
             }
         }
-        for configured in configuration.loadBalancers { mergeLoadBalancer(configured, changes: &changes) }
+        for configured in configuration.loadBalancers {
+            mergeLoadBalancer(keepingUnlisted(of: configured, by: configuration), changes: &changes)
+        }
         if prune { removeUnnamed(configuration, at: now, changes: &changes) }
         try numberListeners(at: now)
         return changes
@@ -137,6 +139,27 @@ extension RegistryState {
     }
 
     // MARK: Load balancers
+
+    /// The load balancer with the listeners and rules of the present one where the file lists none.
+    private func keepingUnlisted(
+        of configured: LoadBalancer, by configuration: Configuration
+    ) -> LoadBalancer {
+        guard let present = loadBalancers.first(where: { $0.name == configured.name }),
+            present.kind == configured.kind
+        else { return configured }
+        var result = configured
+        if configuration.unlistedListeners.contains(configured.name) { result.listeners = present.listeners }
+        for index in result.listeners.indices {
+            let port = result.listeners[index].port
+            let id = ListenerID(loadBalancer: configured.name, port: port)
+            guard configuration.unlistedRules.contains(id),
+                let listener = present.listeners.first(where: { $0.port == port })
+            else { continue }
+            if result.listeners[index].protocol == .tcp { result.listeners[index].rules = listener.rules }
+            result.listeners[index].applicationRules = listener.applicationRules
+        }
+        return result
+    }
 
     private mutating func mergeLoadBalancer(_ configured: LoadBalancer, changes: inout [ChangeDescription]) {
         let subject = "load balancer \"\(configured.name)\""

@@ -25,6 +25,15 @@ extension RegistryState {
 
         for loadBalancer in loadBalancers {
             for listener in loadBalancer.listeners {
+                if listener.protocol.kind != loadBalancer.kind {
+                    found.append(
+                        (
+                            "UnsupportedProtocol",
+                            "listener \(loadBalancer.name):\(listener.port) is \(listener.protocol.rawValue), which "
+                                + "belongs to \(listener.protocol.kind.rawValue) load balancers, but this one is "
+                                + "\(loadBalancer.kind.rawValue). List its listeners, or give it another name."
+                        ))
+                }
                 for choice in listener.actions.flatMap(\.targetGroups) {
                     let id = "listener \(loadBalancer.name):\(listener.port)"
                     guard let group = group(named: choice.targetGroup)?.group else {

@@ -59,7 +59,10 @@ struct Appliance: Sendable {
         let wanted = UInt64(
             settings.tcpFlowCountMax * 2 + settings.udpFlowCountMax + Limits.reservedDescriptorCount)
         descriptorLimit = Int(clamping: Machine.raiseDescriptorLimit(to: wanted))
-        let logs = configuration.loadBalancers.compactMap(\.attributes.accessLogPath)
+        let logs = configuration.loadBalancers.flatMap { loadBalancer in
+            [loadBalancer.attributes.accessLogPath, loadBalancer.attributes.application.connectionLogPath]
+                .compactMap(\.self)
+        }
         let preservesClientIP =
             configuration.targetGroups.contains { $0.group.attributes.preservesClientIP }
             || Store.preservesClientIP(in: settings.state)

@@ -104,7 +104,8 @@ struct AdminClient: Sendable {
         try await delete("listeners", id)
     }
 
-    func createRule(_ request: RuleRequest, of listener: String) async throws(ClientError) -> RuleDescription {
+    func createRule(_ request: RuleRequest, of listener: String) async throws(ClientError) -> RuleDescription
+    {
         try await post(request, to: "listeners", listener, "rules")
     }
 

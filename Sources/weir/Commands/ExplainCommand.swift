@@ -16,7 +16,8 @@ struct ExplainCommand: AsyncParsableCommand {
     @Argument(help: "The client, as ADDRESS or ADDRESS:PORT; an IPv6 address with a port as [IPV6]:PORT.")
     var client: String
 
-    @Option(help: "HTTP and HTTPS listeners: the host that the request asks for. Otherwise the listen address.")
+    @Option(
+        help: "HTTP and HTTPS listeners: the host that the request asks for. Otherwise the listen address.")
     var host: String?
 
     @Option(help: "HTTP and HTTPS listeners: the path, with or without a query. Otherwise \"/\".")

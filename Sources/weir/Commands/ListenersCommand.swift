@@ -162,7 +162,8 @@ struct ListenerOptions: ParsableArguments {
     func validate() throws {
         guard certificate.count == privateKey.count else {
             throw ValidationError(
-                "Each --certificate needs its --private-key: \(certificate.count) and \(privateKey.count) are given.")
+                "Each --certificate needs its --private-key: \(certificate.count) and \(privateKey.count) are given."
+            )
         }
         _ = try attributeValues
     }

@@ -71,7 +71,8 @@ struct ActionOptions: ParsableArguments {
                 let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
                 guard parts.count == 2 else { return ForwardDescription(targetGroup: text, weight: 1) }
                 guard let weight = Int(parts[1]) else {
-                    throw ValidationError("--forward \(text): the weight must be a whole number from 0 to 999.")
+                    throw ValidationError(
+                        "--forward \(text): the weight must be a whole number from 0 to 999.")
                 }
                 return ForwardDescription(targetGroup: String(parts[0]), weight: weight)
             }
@@ -156,7 +157,8 @@ struct ConditionOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "An argument of the query, or a value under any key; may be repeated.", valueName: "[key=]pattern"))
+            "An argument of the query, or a value under any key; may be repeated.", valueName: "[key=]pattern"
+        ))
     var queryString: [String] = []
 
     @Option(help: ArgumentHelp("An address or range of clients; may be repeated.", valueName: "cidr"))
@@ -189,7 +191,8 @@ struct ConditionOptions: ParsableArguments {
                 let pairs = queryString.map { text in
                     let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
                     return parts.count == 2
-                        ? ConditionDescription.QueryValues.Pair(key: String(parts[0]), value: String(parts[1]))
+                        ? ConditionDescription.QueryValues.Pair(
+                            key: String(parts[0]), value: String(parts[1]))
                         : ConditionDescription.QueryValues.Pair(key: nil, value: text)
                 }
                 add { $0.queryString = .init(values: pairs) }
@@ -239,7 +242,9 @@ struct TransformOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Rewrite what this matches in the path and query.", valueName: "regex"))
     var urlRewrite: String?
 
-    @Option(help: ArgumentHelp("With --url-rewrite: what takes its place; $1 is the first group.", valueName: "text"))
+    @Option(
+        help: ArgumentHelp(
+            "With --url-rewrite: what takes its place; $1 is the first group.", valueName: "text"))
     var urlReplace: String?
 
     @Option(help: ArgumentHelp("Rewrite what this matches in the host.", valueName: "regex"))

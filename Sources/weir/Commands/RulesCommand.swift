@@ -163,7 +163,8 @@ struct RulesCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "set-priorities",
             abstract: "Give rules other priorities, all at once.",
-            discussion: "All or none: \"weir rules set-priorities edge:80 10=20 20=10\" changes two rules' places."
+            discussion:
+                "All or none: \"weir rules set-priorities edge:80 10=20 20=10\" changes two rules' places."
         )
 
         @Argument(help: "The listener, as LOAD_BALANCER:PORT.")

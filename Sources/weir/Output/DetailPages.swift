@@ -89,11 +89,11 @@ enum DetailPages {
                 + (answer.targetGroup.map { " of \($0)" } ?? "")
         }
         return switch (answer.targetGroup, answer.target) {
-            case (let group?, let target?): style.paint("→ \(target)", .green) + " of \(group)"
-            case (let group?, nil): style.paint("→ no target", .red) + " of \(group)"
-            case (nil, let target?): style.paint("→ \(target)", .green)
-            case (nil, nil): style.paint("→ nowhere", .red)
-            }
+        case (let group?, let target?): style.paint("→ \(target)", .green) + " of \(group)"
+        case (let group?, nil): style.paint("→ no target", .red) + " of \(group)"
+        case (nil, let target?): style.paint("→ \(target)", .green)
+        case (nil, nil): style.paint("→ nowhere", .red)
+        }
     }
 
     static func changes(_ response: ApplyResponse, _ style: Style) -> String {

@@ -195,6 +195,8 @@ class Weir:
     def cli(self, *arguments, check=True, timeout=30, admin=None):
         """Runs a command against this appliance; with `check` it must succeed."""
         self.has_lost_targets |= not {"deregister", "apply", "modify", "delete"}.isdisjoint(map(str, arguments))
+        self.has_changed |= [str(word) for word in arguments[:2]] in (
+            ["listeners", "delete"], ["listeners", "modify"])
         environment = {**os.environ, "WEIR_ADMIN": admin or self.admin, "NO_COLOR": "1"}
         result = subprocess.run(
             [self.binary, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
