@@ -17,7 +17,11 @@ extension Worker {
                 let target = chooseTarget(exchange, at: now),
                 let endpoint = core.snapshot.endpoint(of: target)
             else {
-                fail(exchange, tried == 0 ? .noTarget : .connectFailed, at: now)
+                // What became of the last attempt, when no target is left.
+                let isTimedOut = exchanges[exchange].failure == .connectTimedOut
+                fail(
+                    exchange, tried == 0 ? .noTarget : isTimedOut ? .connectTimedOut : .connectFailed, at: now
+                )
                 return
             }
             exchanges[exchange].tried.insert(target)
@@ -162,6 +166,7 @@ extension Worker {
             unlinkTarget(exchange)
             noteConnectFailure(exchange, at: now)
             exchanges[exchange].phase = .connecting
+            exchanges[exchange].failure = isTimedOut ? .connectTimedOut : .connectFailed
             if exchanges[exchange].tried.count >= exchanges[exchange].attemptCountMax {
                 fail(exchange, isTimedOut ? .connectTimedOut : .connectFailed, at: now)
             } else {
