@@ -56,7 +56,7 @@ def test_curl_gets_a_page_and_keeps_its_connection(make_weir, serve, entrance):
 
 def test_head_has_no_content_but_its_length(make_weir, serve, entrance):
     target = serve(Target(lambda r, p: head("HTTP/1.1 200 OK", [("Content-Length", 12_345)])))
-    make_weir(site(entrance, [target]))
+    make_weir(site(entrance, [target], workers=1))
     out = curl("--head", f"http://127.0.0.1:{entrance}/").decode()
     assert "Content-Length: 12345" in out
     with Client(entrance) as client:
