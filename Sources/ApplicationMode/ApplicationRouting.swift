@@ -26,6 +26,8 @@ final class ApplicationRouting: Sendable {
     let version: UInt64
     /// Indexed by `ListenerNumber`; nil where a number is not application mode's.
     private let listeners: [ListenerRouting?]
+    /// Indexed by `TargetNumber`.
+    private let isEligible: [Bool]
 
     static let empty = ApplicationRouting(.empty)
 
@@ -34,6 +36,19 @@ final class ApplicationRouting: Sendable {
         listeners = snapshot.listeners.map { route in
             route.flatMap { route in route.application.map { ListenerRouting(route.id, $0) } }
         }
+        var isEligible = [Bool](repeating: false, count: snapshot.endpoints.count)
+        for group in snapshot.groups where group.application != nil {
+            for target in group.targets where Int(target.rawValue) < isEligible.count {
+                isEligible[Int(target.rawValue)] = true
+            }
+        }
+        self.isEligible = isEligible
+    }
+
+    /// Whether the target gets new requests: it does not while it drains or is unhealthy.
+    func takesRequests(_ target: TargetNumber) -> Bool {
+        let number = Int(target.rawValue)
+        return number < isEligible.count && isEligible[number]
     }
 
     func listener(_ number: ListenerNumber) -> ListenerRouting? {

@@ -11,22 +11,33 @@ extension Worker: ServingWorker {
         // A group keeps its spreader, and with it every target its turn.
         var former: [String: RequestSpreader] = [:]
         for (name, spreader) in zip(spreaderNames, spreaders) { former[name] = spreader }
-        for group in core.snapshot.groups {
-            for target in group.targets { routedTargets[Int(target.rawValue)] = true }
-        }
         spreaderNames = core.snapshot.groups.map(\.name)
         spreaders = core.snapshot.groups.map { group in
             var spreader = former[group.name] ?? RequestSpreader(seed: random.next())
             if group.application != nil { spreader.adopt(group, outstanding: outstanding, at: now) }
             return spreader
         }
+        closeUnwanted(at: now)
+    }
+
+    /// Idle connections to targets that get no more requests would keep those from being drained.
+    private mutating func closeUnwanted(at now: Instant) {
+        for slot in 0..<connectionSlots.scanBound where connections[slot].role == .target {
+            guard !routing.takesRequests(connections[slot].target) else { continue }
+            if connections[slot].phase == .idle {
+                pool.remove(slot, &connections)
+                closeTarget(slot, at: now)
+            } else if connections[slot].phase == .http2 {
+                leaveSharedPool(slot)
+                guard connections[slot].exchangePlusOne == 0 else { continue }
+                connections[slot].http2.goAway()
+                markDirty(slot)
+            }
+        }
     }
 
     /// Group indexes are the snapshot's: what is under way follows its group, or has none any more.
     package mutating func snapshotWillChange(to next: RoutingSnapshot, at now: Instant) {
-        for group in core.snapshot.groups {
-            for target in group.targets { routedTargets[Int(target.rawValue)] = false }
-        }
         let places = Dictionary(
             next.groups.enumerated().map { ($1.name, UInt32($0)) }, uniquingKeysWith: { first, _ in first })
         let moves = core.snapshot.groups.map { places[$0.name] ?? .max }

@@ -260,7 +260,7 @@ extension Worker {
     /// The exchange is over and the connection good for another.
     mutating func pool(_ slot: Int, at now: Instant) {
         guard !connections[slot].isClosing, connections[slot].input.isEmpty, connections[slot].output.isEmpty,
-            !core.isDraining, routedTargets[Int(connections[slot].target.rawValue)],
+            !core.isDraining, routing.takesRequests(connections[slot].target),
             core.snapshot.endpoint(of: connections[slot].target) == connections[slot].peer,
             pool.idleCount(of: connections[slot].target) < Limits.pooledConnectionsPerTargetMax
         else {

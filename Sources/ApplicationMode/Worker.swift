@@ -35,9 +35,6 @@ package struct Worker: ~Copyable {
     var runQueue: [Token] = []
     var runQueueInWork: [Token] = []
     var pool: TargetPool
-    /// By target number: a group of the snapshot has it. Connections to others are not kept, or a target that is
-    /// deregistered would never be rid of its last one.
-    var routedTargets: MappedSlab<Bool>
     /// Exchanges of this worker by target number.
     var outstanding: OutstandingRequests
     /// Parallel to the snapshot's groups.
@@ -94,7 +91,6 @@ package struct Worker: ~Copyable {
         exchangeTimers = TimerWheel(entryCount: settings.tcpFlowCountMax, now: now)
         cells = Stash(cellCount: connectionCountMax, cellByteCount: Limits.exchangeOutputByteCountMax)
         pool = TargetPool(targetNumberCountMax: settings.targetNumberCountMax)
-        routedTargets = MappedSlab(count: settings.targetNumberCountMax)
         sharedPool = TargetPool(targetNumberCountMax: settings.targetNumberCountMax)
         outstanding = OutstandingRequests(targetNumberCountMax: settings.targetNumberCountMax)
         random = RandomSource(seed: now.nanoseconds &+ UInt64(core.index) &* 0x9E37_79B9_7F4A_7C15)

@@ -82,10 +82,7 @@ public enum ForwardedResponse {
     }
 
     private static func append(_ field: HeadField, _ bytes: Span<UInt8>, _ output: inout OutputBuffer) {
-        output.append(bytes, field.name)
-        output.append(": ")
-        output.append(bytes, field.value)
-        output.append("\r\n")
+        HeadWriter.appendField(field, bytes, to: &output)
     }
 }
 
