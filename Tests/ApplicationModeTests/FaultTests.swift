@@ -50,7 +50,9 @@ extension `Instrumented application workers` {
 
             /// The requests on one connection; false when one of them was not answered with 200 and all content.
             func exchange(timeoutMilliseconds: Int) -> Bool {
-                guard let client = TestSocket.connect(balancer.entrance, timeoutMilliseconds: timeoutMilliseconds)
+                guard
+                    let client = TestSocket.connect(
+                        balancer.entrance, timeoutMilliseconds: timeoutMilliseconds)
                 else { return false }
                 var rest: [UInt8] = []
                 for _ in 0..<requestCount {

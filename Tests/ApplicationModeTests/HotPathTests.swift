@@ -12,7 +12,8 @@ extension `Instrumented application workers` {
     @Suite struct `Hot path of exchanges` {
         @Test(arguments: [[], [UInt8](repeating: 1, count: 1_000)])
         func `a warm exchange takes two reads, two writes and no allocation`(content: [UInt8]) throws {
-            let target = try TestTarget(message("HTTP/1.1 200 OK\r\nServer: test\r\nX-Field: value", [1, 2, 3]))
+            let target = try TestTarget(
+                message("HTTP/1.1 200 OK\r\nServer: test\r\nX-Field: value", [1, 2, 3]))
             let balancer = try TestBalancer(to: [target.endpoint])
             let client = try #require(TestSocket.connect(balancer.entrance))
             let request = message(

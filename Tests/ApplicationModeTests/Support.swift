@@ -30,7 +30,8 @@ final class TestSocket: @unchecked Sendable {
 
     init(fd: Int32, timeoutMilliseconds: Int = sharedTimeoutSeconds * 1_000) {
         self.fd = fd
-        var timeout = timeval(tv_sec: timeoutMilliseconds / 1_000, tv_usec: timeoutMilliseconds % 1_000 * 1_000)
+        var timeout = timeval(
+            tv_sec: timeoutMilliseconds / 1_000, tv_usec: timeoutMilliseconds % 1_000 * 1_000)
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
     }
@@ -38,7 +39,9 @@ final class TestSocket: @unchecked Sendable {
     deinit { close(fd) }
 
     /// A client; nil when the connection is refused.
-    static func connect(_ endpoint: Endpoint, timeoutMilliseconds: Int = sharedTimeoutSeconds * 1_000) -> TestSocket? {
+    static func connect(_ endpoint: Endpoint, timeoutMilliseconds: Int = sharedTimeoutSeconds * 1_000)
+        -> TestSocket?
+    {
         let made = TestSocket(
             fd: socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0), timeoutMilliseconds: timeoutMilliseconds)
         return Descriptor(rawValue: made.fd).connect(to: endpoint) == nil ? made : nil
@@ -85,9 +88,12 @@ final class TestSocket: @unchecked Sendable {
         let end = Array("\r\n\r\n".utf8)
         var searched = 0
         while true {
-            if let found = rest.indices.dropFirst(max(0, searched - 3)).first(where: { rest[$0...].starts(with: end) }) {
+            if let found = rest.indices.dropFirst(max(0, searched - 3)).first(where: {
+                rest[$0...].starts(with: end)
+            }) {
                 let head = String(decoding: rest[..<found], as: UTF8.self)
-                let length = head.lowercased().split(separator: "\r\n").first { $0.hasPrefix("content-length: ") }
+                let length =
+                    head.lowercased().split(separator: "\r\n").first { $0.hasPrefix("content-length: ") }
                     .flatMap { Int($0.dropFirst(16)) } ?? 0
                 while rest.count < found + 4 + length { guard receive(into: &rest) else { return nil } }
                 let content = Array(rest[(found + 4)..<(found + 4 + length)])
@@ -141,7 +147,8 @@ final class TestBalancer {
         application = try ApplicationWorkers(
             processors: [nil],
             settings: WorkerSettings(
-                tcpFlowCountMax: 1_000, udpFlowCountMax: 1, targetNumberCountMax: 64, listenerNumberCountMax: 16),
+                tcpFlowCountMax: 1_000, udpFlowCountMax: 1, targetNumberCountMax: 64,
+                listenerNumberCountMax: 16),
             onThreadStart: {
                 weir_fault_take_part(true)
                 allocation_count_take_part(true)
@@ -152,14 +159,16 @@ final class TestBalancer {
         let group = GroupRoute(
             name: "test", targets: numbers,
             flowHash: FlowHash(
-                entries: targets.indices.map { FlowHash.Entry(identity: UInt64($0), weight: 1) }, slotCount: 1_021),
+                entries: targets.indices.map { FlowHash.Entry(identity: UInt64($0), weight: 1) },
+                slotCount: 1_021),
             isSticky: false, connectTimeoutSeconds: 2, connectAttemptCountMax: 3,
             application: ApplicationGroupRoute(weights: targets.map { _ in 1 }))
         var attributes = ApplicationLoadBalancerAttributes()
         attributes.idleTimeoutSeconds = idleTimeoutSeconds
         let rule = RuleRoute(
             priority: nil, conditions: [],
-            action: .forward([ListenerRoute.Choice(groupIndex: 0, cumulativeWeight: 1)], stickinessSeconds: nil))
+            action: .forward(
+                [ListenerRoute.Choice(groupIndex: 0, cumulativeWeight: 1)], stickinessSeconds: nil))
         let route = ListenerRoute(
             id: ListenerID(loadBalancer: "test", port: 1), choices: [], isStickyByGroup: false,
             tcpIdleTimeoutSeconds: 60,
@@ -197,7 +206,8 @@ final class TestBalancer {
 }
 
 /// Suites whose workers take part in fault plans and counts, of which there is one at a time per process.
-@Suite(.serialized, .enabled(if: weir_faults_available()), .instruments) enum `Instrumented application workers` {}
+@Suite(.serialized, .enabled(if: weir_faults_available()), .instruments)
+enum `Instrumented application workers` {}
 
 /// Keeps the tests of other modules out that use the same instruments.
 struct InstrumentsTrait: SuiteTrait, TestTrait, TestScoping {
