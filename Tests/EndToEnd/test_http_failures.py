@@ -1,20 +1,15 @@
 """What clients are told, and what is left behind, when one side of an HTTP exchange fails."""
 
-import errno
 import os
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 
 from harness import servers
-from harness.http import (
-    Client, Load, Peer, Target, application, ask, chunked, head, http_group, http_listener, request, response, site)
+from harness.http import Client, Load, Target, ask, chunked, head, request, response, site
 from harness.waiting import eventually
 
-ROOT = os.path.dirname(os.path.abspath(__file__))
 FAST = {"idle_timeout.timeout_seconds": 1}
 
 

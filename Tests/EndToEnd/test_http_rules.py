@@ -5,8 +5,7 @@ import collections
 import pytest
 
 from harness.http import (
-    Client, Target, application, ask, fixed, forward, head, http_group, http_listener, redirect, request, response,
-    rule)
+    Client, Target, application, ask, fixed, forward, head, http_group, http_listener, redirect, rule)
 
 
 @pytest.fixture
