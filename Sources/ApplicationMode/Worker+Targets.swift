@@ -274,7 +274,10 @@ extension Worker {
         guard !connections[slot].isClosing, connections[slot].input.isEmpty, connections[slot].output.isEmpty,
             !core.isDraining, routing.takesRequests(connections[slot].target),
             core.snapshot.endpoint(of: connections[slot].target) == connections[slot].peer,
-            pool.idleCount(of: connections[slot].target) < Limits.pooledConnectionsPerTargetMax
+            pool.idleCount(of: connections[slot].target) < Limits.pooledConnectionsPerTargetMax,
+            // Content that moved by splice, or filled a read, leaves `mayRead` set. What is still there would be
+            // taken for the next answer, and if nothing is, the next event would end the connection.
+            !connections[slot].mayRead || !hasBytesOrEnd(slot, at: now)
         else {
             closeTarget(slot, at: now)
             return
@@ -288,13 +291,18 @@ extension Worker {
 
     /// An idle connection has an event, or is too old: whatever it is, nobody asked for it.
     mutating func leavePool(_ slot: Int, at now: Instant) {
-        // Room to write is no news of an idle connection.
+        // Room to write is no news of an idle connection, nor are the tickets of a TLS session.
+        let hasNews = connections[slot].mayRead && hasBytesOrEnd(slot, at: now)
         guard
-            connections[slot].mayRead || connections[slot].isClosing || targetDeadline(slot) <= now
-                || !timers.isArmed(slot)
+            hasNews || connections[slot].isClosing || targetDeadline(slot) <= now || !timers.isArmed(slot)
         else { return }
         pool.remove(slot, &connections)
         closeTarget(slot, at: now)
+    }
+
+    private mutating func hasBytesOrEnd(_ slot: Int, at now: Instant) -> Bool {
+        let filling = fill(slot, at: now)
+        return filling.byteCount > 0 || filling.failure != nil || connections[slot].hasEnded
     }
 
     // MARK: - The end
