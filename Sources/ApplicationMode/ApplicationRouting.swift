@@ -12,11 +12,15 @@ final class ListenerRouting: Sendable {
     let id: ListenerID
     let route: ApplicationRoute
     let rules: CompiledRules
+    /// What targets are told of clients' TLS; nil for nothing.
+    let tlsFields: TLSFieldPlan?
 
-    init(_ id: ListenerID, _ route: ApplicationRoute) {
+    init(_ id: ListenerID, _ route: ApplicationRoute, mutualAuthentication: MutualAuthentication) {
         self.id = id
         self.route = route
         rules = CompiledRules(route.rules)
+        tlsFields = TLSFieldPlan(
+            route.loadBalancerAttributes, route.listenerAttributes, mutualAuthentication: mutualAuthentication)
     }
 
     var attributes: ApplicationLoadBalancerAttributes { route.loadBalancerAttributes }
@@ -32,7 +36,12 @@ final class ApplicationRouting: Sendable {
     init(_ snapshot: RoutingSnapshot) {
         version = snapshot.version
         listeners = snapshot.listeners.map { route in
-            route.flatMap { route in route.application.map { ListenerRouting(route.id, $0) } }
+            route.flatMap { route in
+                route.application.map {
+                    ListenerRouting(
+                        route.id, $0, mutualAuthentication: route.tls?.mutualAuthentication ?? .off)
+                }
+            }
         }
     }
 

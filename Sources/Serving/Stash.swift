@@ -8,12 +8,15 @@ public struct Stash: ~Copyable {
     private var region: ByteRegion
     private var allocator: SlotAllocator
     /// Warm cells beyond this many give their pages back, so that a crowd of slow readers leaves no memory behind.
-    private static let warmCellCount = 64
+    private let warmCellCount: Int
     public let cellByteCount: Int
 
     /// - Parameter cellByteCount: What a cell takes; address space for all of them is reserved at once.
-    public init(cellCount: Int, cellByteCount: Int = Limits.encryptedByteCountMax) {
+    public init(
+        cellCount: Int, cellByteCount: Int = Limits.encryptedByteCountMax, warmCellCount: Int = 64
+    ) {
         self.cellByteCount = cellByteCount
+        self.warmCellCount = warmCellCount
         region = ByteRegion(byteCount: cellCount * cellByteCount)
         allocator = SlotAllocator(capacity: cellCount)
     }
@@ -64,7 +67,7 @@ public struct Stash: ~Copyable {
 
     public mutating func free(cell: Int) {
         allocator.free(cell)
-        if cell >= Self.warmCellCount {
+        if cell >= warmCellCount {
             region.discard(at: cell * cellByteCount, byteCount: cellByteCount)
         }
     }
