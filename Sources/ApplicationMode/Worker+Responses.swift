@@ -76,7 +76,7 @@ extension Worker {
         }
         if exchanges[exchange].answeredAt.nanoseconds == 0 { exchanges[exchange].answeredAt = now }
         output.removeAll()
-        if responseHead.statusCode == 101 { return switchProtocols(exchange, bytes) }
+        if responseHead.statusCode == 101 { return switchProtocols(exchange, bytes, at: now) }
         if responseHead.isInterim { return writeInterim(exchange, target, bytes) }
         writeHead(exchange, bytes, at: now)
         if exchanges[exchange].down.form == .frames {
@@ -155,6 +155,7 @@ extension Worker {
             into: &output)
         writeCookies(exchange, bytes)
         output.append("\r\n")
+        if exchanges[exchange].log > 0 { noteAnswer(exchange, byteCount: output.count, at: now) }
     }
 
     /// The head in `output` becomes frames of the client's stream, with its end if there is no content.
@@ -206,8 +207,11 @@ extension Worker {
         switch core.snapshot.groups[group].application?.stickiness {
         case .loadBalancerCookie: writeCookie(.target, content)
         case .applicationCookie(let name, _):
-            // It lives and dies with the application's own.
-            if responseHead.setsCookie(named: name, bytes) { writeCookie(.application, content) }
+            // It begins with the application's own, and from then on every answer renews it: with the target that
+            // gave the answer, which is another one when the former is gone.
+            if exchanges[exchange].isBoundByApplicationCookie || responseHead.setsCookie(named: name, bytes) {
+                writeCookie(.application, content)
+            }
         case nil: break
         }
     }
@@ -227,7 +231,9 @@ extension Worker {
     }
 
     /// 101: from here on the bytes are not HTTP any more.
-    private mutating func switchProtocols(_ exchange: Int, _ bytes: Span<UInt8>) -> AnswerStep {
+    private mutating func switchProtocols(
+        _ exchange: Int, _ bytes: Span<UInt8>, at now: Instant
+    ) -> AnswerStep {
         guard exchanges[exchange].upgrade == .webSocket, exchanges[exchange].up.isDone else {
             return .malformed
         }
@@ -240,6 +246,7 @@ extension Worker {
         exchanges[exchange].down = ContentLane(reader: BodyReader(.untilClose))
         exchangeCounters.add(1, .webSockets, listener: exchanges[exchange].listener)
         ForwardedResponse.writeInterim(responseHead, bytes, into: &output)
+        if exchanges[exchange].log > 0 { noteAnswer(exchange, byteCount: output.count, at: now) }
         output.append(bytes, responseHead.byteCount..<bytes.count)
         return .written(isSwitching: true)
     }
@@ -256,7 +263,7 @@ extension Worker {
         let client = Int(exchanges[exchange].client)
         let isClean = exchanges[exchange].up.isDone
         leaveTarget(
-            exchange, isClean: isClean && exchanges[exchange].isTargetPersistent, at: now)
+            exchange, isClean: isClean && exchanges[exchange].isTargetPersistent, isAnswered: true, at: now)
         let isPersistent = exchanges[exchange].isClientPersistent && isClean
         let stream = exchanges[exchange].clientStream
         end(exchange, at: now)
@@ -266,6 +273,8 @@ extension Worker {
             retireIfOld(client, at: now)
         } else if isPersistent {
             connections[client].lastActivityAt = now
+            // Its head went out before draining began, and promised to go on.
+            if core.isDraining { armClient(client, at: now) }
         } else {
             leave(client, isClean: isClean, at: now)
         }
@@ -298,6 +307,7 @@ extension Worker {
             ? .abandoned : isServerError ? .serverError : .answered
         endOutstanding(exchange, outcome, at: now)
         countEnd(exchange)
+        if exchanges[exchange].log > 0 { writeRecord(exchange, at: now) }
         free(exchanges[exchange].replay)
         if exchanges[exchange].up.held.count > 0 {
             // What nobody wants any more leaves room for what others send on the same connection.
@@ -322,8 +332,10 @@ extension Worker {
             output.append(response.contentType)
             output.append("\r\n")
         }
-        endOwnHead(exchange, contentByteCount: response.messageBody.utf8.count)
-        if !exchanges[exchange].isHead { output.append(response.messageBody) }
+        // RFC 9110 section 8.6: a 204 has no content, and does not say how long it is.
+        let hasContent = response.statusCode != 204
+        endOwnHead(exchange, contentByteCount: hasContent ? response.messageBody.utf8.count : nil)
+        if hasContent, !exchanges[exchange].isHead { output.append(response.messageBody) }
         sendOwnAnswer(exchange, response.statusCode, at: now)
     }
 
@@ -357,13 +369,16 @@ extension Worker {
         OwnAnswer.begin(status, date: date, into: &output)
     }
 
-    private mutating func endOwnHead(_ exchange: Int, contentByteCount: Int) {
-        output.append("Content-Length: ")
-        output.append(decimal: UInt64(contentByteCount))
+    private mutating func endOwnHead(_ exchange: Int, contentByteCount: Int?) {
+        if let contentByteCount {
+            output.append("Content-Length: ")
+            output.append(decimal: UInt64(contentByteCount))
+            output.append("\r\n")
+        }
         output.append(
             exchanges[exchange].isClientPersistent
-                ? (exchanges[exchange].version == .http10 ? "\r\nConnection: keep-alive\r\n\r\n" : "\r\n\r\n")
-                : "\r\nConnection: close\r\n\r\n")
+                ? (exchanges[exchange].version == .http10 ? "Connection: keep-alive\r\n\r\n" : "\r\n")
+                : "Connection: close\r\n\r\n")
     }
 
     private mutating func sendOwnAnswer(_ exchange: Int, _ status: Int, at now: Instant) {
@@ -371,6 +386,7 @@ extension Worker {
         exchanges[exchange].statusCode = UInt16(status)
         exchanges[exchange].answeredAt = now
         countOwnStatus(exchange, status)
+        if exchanges[exchange].log > 0 { noteAnswer(exchange, byteCount: output.count, at: now) }
         leaveTarget(exchange, isClean: false, at: now)
         let isPersistent = exchanges[exchange].isClientPersistent
         if exchanges[exchange].clientStream > 0 {

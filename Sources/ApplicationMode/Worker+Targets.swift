@@ -17,11 +17,16 @@ extension Worker {
                 let target = chooseTarget(exchange, at: now),
                 let endpoint = core.snapshot.endpoint(of: target)
             else {
-                fail(exchange, tried == 0 ? .noTarget : .connectFailed, at: now)
+                // What became of the last attempt, when no target is left.
+                let isTimedOut = exchanges[exchange].failure == .connectTimedOut
+                fail(
+                    exchange, tried == 0 ? .noTarget : isTimedOut ? .connectTimedOut : .connectFailed, at: now
+                )
                 return
             }
             exchanges[exchange].tried.insert(target)
             exchanges[exchange].targetNumber = target
+            if exchanges[exchange].log > 0 { records[exchange].target = endpoint }
             countOutstanding(exchange)
             let group = Int(exchanges[exchange].group)
             if core.snapshot.groups[group].isFailOpen {
@@ -38,7 +43,11 @@ extension Worker {
                 send(exchange, at: now)
                 return
             }
-            switch connect(exchange, to: target, endpoint, at: now) {
+            var start = connect(exchange, to: target, endpoint, at: now)
+            if start == .noDescriptor, makeRoom(at: now) {
+                start = connect(exchange, to: target, endpoint, at: now)
+            }
+            switch start {
             case .begun: return
             case .refused:
                 noteConnectFailure(exchange, at: now)
@@ -108,6 +117,14 @@ extension Worker {
         }
     }
 
+    /// Closes a connection that waits in the pool, of any target: what idles must not keep out what is asked for.
+    private mutating func makeRoom(at now: Instant) -> Bool {
+        guard let idle = pool.anyIdle() else { return false }
+        pool.remove(idle, &connections)
+        closeTarget(idle, at: now)
+        return true
+    }
+
     private mutating func abandon(_ slot: Int, _ socket: Descriptor) {
         socket.close()
         connections[slot].phase = .free
@@ -162,6 +179,7 @@ extension Worker {
             unlinkTarget(exchange)
             noteConnectFailure(exchange, at: now)
             exchanges[exchange].phase = .connecting
+            exchanges[exchange].failure = isTimedOut ? .connectTimedOut : .connectFailed
             if exchanges[exchange].tried.count >= exchanges[exchange].attemptCountMax {
                 fail(exchange, isTimedOut ? .connectTimedOut : .connectFailed, at: now)
             } else {

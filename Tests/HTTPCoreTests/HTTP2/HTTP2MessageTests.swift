@@ -154,6 +154,16 @@ struct HTTP2MessageTests {
         #expect(server.text(head.target) == "/a?b?c" && head.byteCount > 60)
     }
 
+    @Test func `a disguised framing field is not passed on`() throws {
+        let (_, server) = events(
+            head: FrameWriter.requestHead("POST", "/") + [
+                TestField("transfer_encoding", "chunked"), TestField("content.length", "3"),
+                TestField("x-transfer-encoding", "1"),
+            ], content: Array("abc".utf8))
+        let head = try #require(server.requestHeads[1])
+        #expect(head.fields.map(\.isHopByHop) == [false, true, true, false])
+    }
+
     @Test(arguments: [
         ("GET", "/", nil, true, BodyFraming.none), ("POST", "/", nil, false, .streamed),
         ("POST", "/", "7", false, .counted(7)), ("POST", "/", "0", true, .counted(0)),
@@ -180,11 +190,6 @@ struct HTTP2MessageTests {
         let frames = SentFrame.all(in: server.output()).filter { $0.stream == 1 }
         #expect(frames.map(\.kind) == [.headers, .resetStream] && frames.last?.code == 0)
         #expect(server.takeEvents() == [.closed(1, tag: 0)])
-    }
-
-    @Test func `TRACE is refused with a status`() {
-        let (events, _) = events(head: FrameWriter.requestHead("TRACE"))
-        #expect(events == [.refusal(1, .traceMethod, endsStream: true)])
     }
 
     @Test(arguments: [
