@@ -173,6 +173,12 @@ let package = Package(
             ],
             swiftSettings: tests),
         .testTarget(
+            name: "ApplicationModeTests",
+            dependencies: [
+                "ApplicationMode", "Balancing", "CAllocationCount", "CLinux", "LinuxIO", "Serving",
+            ],
+            swiftSettings: tests),
+        .testTarget(
             name: "HealthCheckingTests",
             dependencies: [
                 "HTTPCore", "HealthChecking", "LinuxIO", "Reactor", "TLSTermination", "TestCertificates",

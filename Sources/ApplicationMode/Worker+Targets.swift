@@ -26,6 +26,7 @@ extension Worker {
             }
             exchanges[exchange].tried.insert(target)
             exchanges[exchange].targetNumber = target
+            if exchanges[exchange].log > 0 { records[exchange].target = endpoint }
             countOutstanding(exchange)
             let group = Int(exchanges[exchange].group)
             if core.snapshot.groups[group].isFailOpen {
@@ -42,7 +43,11 @@ extension Worker {
                 send(exchange, at: now)
                 return
             }
-            switch connect(exchange, to: target, endpoint, at: now) {
+            var start = connect(exchange, to: target, endpoint, at: now)
+            if start == .noDescriptor, makeRoom(at: now) {
+                start = connect(exchange, to: target, endpoint, at: now)
+            }
+            switch start {
             case .begun: return
             case .refused:
                 noteConnectFailure(exchange, at: now)
@@ -110,6 +115,14 @@ extension Worker {
             connectionSlots.free(slot)
             return .noDescriptor
         }
+    }
+
+    /// Closes a connection that waits in the pool, of any target: what idles must not keep out what is asked for.
+    private mutating func makeRoom(at now: Instant) -> Bool {
+        guard let idle = pool.anyIdle() else { return false }
+        pool.remove(idle, &connections)
+        closeTarget(idle, at: now)
+        return true
     }
 
     private mutating func abandon(_ slot: Int, _ socket: Descriptor) {

@@ -73,7 +73,8 @@ extension ProberLoop {
             guard !head.isInterim else { return }
             events.append(
                 .answered(
-                    statusCode: head.statusCode, callStatus: callStatus(head.fields, inbox), isWhole: endsStream))
+                    statusCode: head.statusCode, callStatus: callStatus(head.fields, inbox),
+                    isWhole: endsStream))
         case .trailers(_, let section):
             events.append(
                 .answered(
