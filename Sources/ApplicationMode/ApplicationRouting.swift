@@ -12,11 +12,17 @@ final class ListenerRouting: Sendable {
     let id: ListenerID
     let route: ApplicationRoute
     let rules: CompiledRules
+    /// What targets are told of clients' TLS; nil for nothing.
+    let tlsFields: TLSFieldPlan?
+    let mutualAuthentication: MutualAuthentication
 
-    init(_ id: ListenerID, _ route: ApplicationRoute) {
+    init(_ id: ListenerID, _ route: ApplicationRoute, mutualAuthentication: MutualAuthentication) {
         self.id = id
         self.route = route
+        self.mutualAuthentication = mutualAuthentication
         rules = CompiledRules(route.rules)
+        tlsFields = TLSFieldPlan(
+            route.loadBalancerAttributes, route.listenerAttributes, mutualAuthentication: mutualAuthentication)
     }
 
     var attributes: ApplicationLoadBalancerAttributes { route.loadBalancerAttributes }
@@ -37,8 +43,14 @@ final class ApplicationRouting: Sendable {
         listeners = snapshot.listeners.enumerated().map { index, route in
             guard let route, let application = route.application else { return nil }
             let known = last.flatMap { $0.listener(ListenerNumber(UInt32(index))) }
-            if let known, known.route === application, known.id == route.id { return known }
-            return ListenerRouting(route.id, application)
+            let mutualAuthentication = route.tls?.mutualAuthentication ?? .off
+            if let known, known.route === application, known.id == route.id,
+                known.mutualAuthentication == mutualAuthentication
+            {
+                return known
+            }
+            return ListenerRouting(
+                route.id, application, mutualAuthentication: mutualAuthentication)
         }
         var isEligible = [Bool](repeating: false, count: snapshot.endpoints.count)
         for group in snapshot.groups where group.application != nil {

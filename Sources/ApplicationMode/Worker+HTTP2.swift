@@ -245,6 +245,7 @@ extension Worker {
     }
 
     private mutating func noteRefusal(_ slot: Int, _ stream: Int32, _ reason: HTTP2Refusal, at now: Instant) {
+        requestHead.desync = .compliant
         guard let exchange = makeRefusedExchange(slot, stream: stream, at: now) else {
             connections[slot].http2.reset(stream: stream, code: .refusedStream)
             return

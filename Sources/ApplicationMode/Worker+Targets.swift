@@ -26,6 +26,7 @@ extension Worker {
             }
             exchanges[exchange].tried.insert(target)
             exchanges[exchange].targetNumber = target
+            if exchanges[exchange].log > 0 { records[exchange].target = endpoint }
             countOutstanding(exchange)
             let group = Int(exchanges[exchange].group)
             if core.snapshot.groups[group].isFailOpen {

@@ -8,7 +8,7 @@ public struct Stash: ~Copyable {
     private var region: ByteRegion
     private var allocator: SlotAllocator
     /// Cells beyond this many give their pages back, so that a crowd of slow readers leaves no memory behind.
-    private static let warmCellCount = 64
+    private let warmCellCount: Int
     /// Up to so many stay warm that held no more than this: giving pages back and touching new ones costs 8 µs, which
     /// every exchange would pay of more than `warmCellCount` under way.
     private static let littleCellCount = 1_024
@@ -16,8 +16,11 @@ public struct Stash: ~Copyable {
     public let cellByteCount: Int
 
     /// - Parameter cellByteCount: What a cell takes; address space for all of them is reserved at once.
-    public init(cellCount: Int, cellByteCount: Int = Limits.encryptedByteCountMax) {
+    public init(
+        cellCount: Int, cellByteCount: Int = Limits.encryptedByteCountMax, warmCellCount: Int = 64
+    ) {
         self.cellByteCount = cellByteCount
+        self.warmCellCount = warmCellCount
         region = ByteRegion(byteCount: cellCount * cellByteCount)
         allocator = SlotAllocator(capacity: cellCount)
     }
@@ -70,7 +73,7 @@ public struct Stash: ~Copyable {
     public mutating func free(cell: Int, havingHeld byteCount: Int = .max) {
         allocator.free(cell)
         let isLittle = byteCount <= Self.littleByteCount && cell < Self.littleCellCount
-        if cell >= Self.warmCellCount, !isLittle {
+        if cell >= warmCellCount, !isLittle {
             region.discard(at: cell * cellByteCount, byteCount: cellByteCount)
         }
     }

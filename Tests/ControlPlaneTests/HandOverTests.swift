@@ -80,7 +80,7 @@ import Testing
         let rules = try await old.registry.rules(of: "site:80")
 
         let past = try await old.registry.beginUpgrade()
-        // The clocks of two processes need not agree; the new one's is ahead.
+        // The new process counts its own time, and has not seen ten seconds yet.
         let start = try #require(file.range(of: "        rules:"))
         let new = try await successor(of: past, yaml: String(file[..<start.lowerBound]))
         #expect(try await new.registry.rules(of: "site:80") == rules)

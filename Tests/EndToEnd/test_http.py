@@ -457,6 +457,15 @@ def test_connections_to_targets_are_reused_across_clients(make_weir, serve, entr
     assert len(target.peers) == 1
 
 
+def test_a_connection_whose_long_content_was_spliced_is_used_again(make_weir, serve, entrance):
+    target = serve(Target(lambda r, p: response(body=noise(1_000_000))))
+    make_weir(site(entrance, [target]))
+    with Client(entrance) as client:
+        for _ in range(8):
+            assert len(client.ask().body) == 1_000_000
+    assert len(target.peers) == 1
+
+
 def test_ipv6_clients_and_targets(make_weir, serve, entrance):
     target = serve(Target(address="::1"))
     config = application(
