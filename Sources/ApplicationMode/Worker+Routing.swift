@@ -228,8 +228,8 @@ extension Worker {
         _ exchange: Int, _ choices: [ListenerRoute.Choice], stickyFor stickinessSeconds: Int?,
         _ bytes: Span<UInt8>, at now: Instant
     ) -> Int? {
-        guard let total = choices.last?.cumulativeWeight, total > 0 else { return nil }
-        if choices.count == 1 { return choices[0].groupIndex }
+        guard choices.count > 1 else { return choices.isEmpty ? nil : choices[0].groupIndex }
+        let total = choices[choices.count - 1].cumulativeWeight
         if let stickinessSeconds {
             exchanges[exchange].setsGroupCookie = true
             advanceDate(to: now)
