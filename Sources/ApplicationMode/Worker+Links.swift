@@ -69,21 +69,20 @@ extension Worker {
     mutating func leaveTarget(_ exchange: Int, isClean: Bool, isAnswered: Bool = false, at now: Instant) {
         guard let target = exchanges[exchange].target else { return }
         let stream = exchanges[exchange].targetStream
-        let isConnecting = connections[target].phase == .connecting || connections[target].phase == .securing
         if exchanges[exchange].down.held.count > 0 {
             connections[target].http2.consumed(
                 stream: stream, byteCount: Int(exchanges[exchange].down.held.count))
         }
         unlinkTarget(exchange)
-        if connections[target].http2.isOpen {
+        if !connections[target].isReady, isShared(target) {
+            // Others may wait for it, and if not, the next will be glad of it.
+            return
+        } else if connections[target].http2.isOpen {
             if !isClean, stream > 0, connections[target].http2.isOpen(stream: stream) {
                 connections[target].http2.reset(stream: stream, code: .cancel)
             }
             markDirty(target)
             shareAgain(target, at: now)
-        } else if isConnecting, isShared(target) {
-            // Others may wait for it, and if not, the next will be glad of it.
-            return
         } else if isClean, !connections[target].hasEnded {
             pool(target, at: now)
         } else {

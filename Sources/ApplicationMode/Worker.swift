@@ -183,6 +183,11 @@ extension Worker {
                 goOn(slot, at: now)
                 return
             }
+            if readiness.hasError, connections[slot].role == .target, connections[slot].phase == .http2 {
+                breakWriting(slot)
+                goOn(slot, at: now)
+                return
+            }
             // A hangup alone is the ordinary end of both halves.
             if readiness.hasError, connections[slot].socket.takeError() != nil {
                 connectionBroke(slot, at: now)
