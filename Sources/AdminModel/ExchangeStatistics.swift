@@ -5,19 +5,11 @@ package struct ExchangeStatistics: Codable, Sendable, Equatable {
     package var requestCount: UInt64 = 0
     /// Requests that targets have and have not answered yet.
     package var activeRequestCount: UInt64 = 0
-    package var httpCodeTarget2xxCount: UInt64 = 0
-    package var httpCodeTarget3xxCount: UInt64 = 0
-    package var httpCodeTarget4xxCount: UInt64 = 0
-    package var httpCodeTarget5xxCount: UInt64 = 0
-    /// Weir's own answers: of a listener or a load balancer.
-    package var httpCodeElb3xxCount: UInt64 = 0
-    package var httpCodeElb4xxCount: UInt64 = 0
-    package var httpCodeElb500Count: UInt64 = 0
-    package var httpCodeElb502Count: UInt64 = 0
-    package var httpCodeElb503Count: UInt64 = 0
-    package var httpCodeElb504Count: UInt64 = 0
-    /// All of 500 and above.
-    package var httpCodeElb5xxCount: UInt64 = 0
+    /// HTTPCode_Target_2XX_Count and its like: answers of targets, by class, `2XX` to `5XX`.
+    package var httpCodeTargetCount: [String: UInt64] = [:]
+    /// HTTPCode_ELB_5XX_Count and its like: Weir's own answers, of a listener or a load balancer, by class, `3XX` to
+    /// `5XX`, and those of 500, 502, 503 and 504 also by themselves.
+    package var httpCodeElbCount: [String: UInt64] = [:]
     /// Summed up over all answers, from the request's end to the answer's beginning: of a target or a group.
     package var targetResponseSeconds: Double = 0
     package var httpRedirectCount: UInt64 = 0
@@ -37,10 +29,8 @@ package struct ExchangeStatistics: Codable, Sendable, Equatable {
     package init() {}
 
     /// Answers of targets.
-    package var targetResponseCount: UInt64 {
-        httpCodeTarget2xxCount + httpCodeTarget3xxCount + httpCodeTarget4xxCount + httpCodeTarget5xxCount
-    }
+    package var targetResponseCount: UInt64 { httpCodeTargetCount.values.reduce(0, +) }
 
     /// Errors of whatever origin.
-    package var errorCount: UInt64 { httpCodeTarget5xxCount + httpCodeElb5xxCount }
+    package var errorCount: UInt64 { (httpCodeTargetCount["5XX"] ?? 0) + (httpCodeElbCount["5XX"] ?? 0) }
 }

@@ -28,10 +28,8 @@ struct ExchangeMetrics {
             "\(prefix)_target_responses_total", .counter,
             help: "HTTPCode_Target_2XX_Count and its like by \(place): answers of targets, by class.",
             rows.flatMap { row in
-                [
-                    ("2xx", row.http.httpCodeTarget2xxCount), ("3xx", row.http.httpCodeTarget3xxCount),
-                    ("4xx", row.http.httpCodeTarget4xxCount), ("5xx", row.http.httpCodeTarget5xxCount),
-                ].map { Sample(row.labels + [Label("class", $0.0)], $0.1) }
+                row.http.httpCodeTargetCount.sorted { $0.key < $1.key }
+                    .map { Sample(row.labels + [Label("class", $0.key.lowercased())], $0.value) }
             })
         if isTargetSide {
             family(
@@ -54,16 +52,13 @@ struct ExchangeMetrics {
             "\(prefix)_elb_responses_total", .counter,
             help: "HTTPCode_ELB_5XX_Count and its like by \(place): Weir's own answers, by status or class.",
             rows.flatMap { row in
-                let http = row.http
-                let named =
-                    http.httpCodeElb500Count + http.httpCodeElb502Count + http.httpCodeElb503Count
-                    + http.httpCodeElb504Count
-                return [
-                    ("3xx", http.httpCodeElb3xxCount), ("4xx", http.httpCodeElb4xxCount),
-                    ("500", http.httpCodeElb500Count), ("502", http.httpCodeElb502Count),
-                    ("503", http.httpCodeElb503Count), ("504", http.httpCodeElb504Count),
-                    ("5xx_other", http.httpCodeElb5xxCount - min(named, http.httpCodeElb5xxCount)),
-                ].map { Sample(row.labels + [Label("status", $0.0)], $0.1) }
+                // Those of one status are in their class, too, and a sum must not count them twice.
+                var counts = row.http.httpCodeElbCount
+                let named = ["500", "502", "503", "504"].reduce(0) { $0 + (counts[$1] ?? 0) }
+                let all = counts.removeValue(forKey: "5XX") ?? 0
+                counts["5xx_other"] = all - min(named, all)
+                return counts.sorted { $0.key < $1.key }
+                    .map { Sample(row.labels + [Label("status", $0.key.lowercased())], $0.value) }
             })
         family("redirects_total", .counter, "HTTP_Redirect_Count", \.httpRedirectCount)
         family("fixed_responses_total", .counter, "HTTP_Fixed_Response_Count", \.httpFixedResponseCount)

@@ -9,6 +9,8 @@ package final class ApplicationWorkers: Sendable {
     package let workers: Workers
     private let counters: [ExchangeCounters]
     private let shelf: RoutingShelf
+    /// What the logs' writer empties, one for each worker.
+    package let logRings: [ApplicationLogRings]
 
     /// Starts one worker thread per entry of `processors`; see `Workers.init`.
     ///
@@ -23,12 +25,15 @@ package final class ApplicationWorkers: Sendable {
         let counters = processors.map { _ in ExchangeCounters(settings: settings) }
         self.shelf = shelf
         self.counters = counters
+        let logRings = processors.map { _ in ApplicationLogRings(settings: settings) }
+        self.logRings = logRings
         workers = try Workers(
             threadName: "weir-http", processors: processors, settings: settings, isHolding: isHolding,
             onTrafficRefused: onTrafficRefused
         ) { (core, reactor, place) throws(SystemCallError) in
             let worker = Worker(
-                core: core, shelf: shelf, exchangeCounters: counters[place.index], now: now)
+                core: core, shelf: shelf, exchangeCounters: counters[place.index],
+                logRings: logRings[place.index], now: now)
             return try ReactorThread.start(
                 name: place.threadName, processor: place.processor, reactor: reactor, handler: worker,
                 onStart: onThreadStart)

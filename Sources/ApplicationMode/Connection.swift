@@ -16,6 +16,8 @@ struct Held: BitwiseCopyable {
     var count: UInt32 = 0
 
     var isEmpty: Bool { count == 0 }
+    /// How many bytes the cell has held at most: taking from its front does not change that.
+    var byteCountMax: Int { Int(offset) + Int(count) }
 }
 
 struct Connection: BitwiseCopyable {
@@ -102,6 +104,10 @@ struct Connection: BitwiseCopyable {
     var input = Held()
     /// Not yet taken by the socket.
     var output = Held()
+    /// The lines that tell targets of a client's TLS, in a cell of the worker's `fieldCells`, and the key of the plan
+    /// by which they were made; zero before.
+    var tlsFields = Held()
+    var tlsFieldsKey: UInt32 = 0
     /// The client's or the target's address.
     var peer = Endpoint(address: IPAddress(v4: 0), port: 0)
     /// Where the client connected to.

@@ -66,8 +66,14 @@ struct Exchange: BitwiseCopyable {
     var isTouched = false
 
     var listener = ListenerNumber(0)
+    /// Numbers the access log that its end goes to; zero for none. See Worker+AccessLog.swift.
+    var log: UInt32 = 0
+    /// The cell of its texts for the log, in the worker's `noteCells`.
+    var noteCellPlusOne: UInt32 = 0
     var rule: UInt32 = 0
     var group: UInt32 = 0
+    /// A group was chosen.
+    var hasGroup = false
     /// Valid when `tried` is not empty.
     var targetNumber = TargetNumber(0)
     var tried = TriedTargets()
@@ -87,6 +93,8 @@ struct Exchange: BitwiseCopyable {
     /// Cookies to set in the response's head.
     var setsTargetCookie = false
     var setsGroupCookie = false
+    /// The client is bound to the application's cookie already, whatever became of its target.
+    var isBoundByApplicationCookie = false
 
     /// The request as it was first sent, until the target answers: another connection may need it.
     var replay = Held()

@@ -81,6 +81,7 @@ extension Worker {
                 bySeconds: context != nil
                     ? core.settings.handshakeTimeoutSeconds : idleTimeoutSeconds(of: listener)))
         guard context == nil else { return }
+        logConnection(slot, at: now)
         // The first bytes have mostly come by now: reading at once saves a turn.
         connections[slot].mayRead = true
         serve(slot, at: now)
@@ -93,10 +94,10 @@ extension Worker {
         switch connections[slot].session.handshake() {
         case .wantRead, .wantWrite:
             return
-        case .failed:
+        case .failed(let failure):
             if connections[slot].role == .client {
                 core.counters.add(1, .clientHandshakeFailures, listener: connections[slot].listener)
-                closeClient(slot, at: now)
+                closeClient(slot, failure: failure, at: now)
             } else {
                 core.counters.add(1, .targetHandshakeFailures, target: connections[slot].target)
                 connectFailed(slot, at: now)
@@ -108,6 +109,7 @@ extension Worker {
             if connections[slot].role == .client {
                 handshakeCount -= 1
                 connections[slot].phase = .http1
+                logConnection(slot, at: now)
                 armClient(slot, at: now)
                 if connections[slot].session.speaks("h2") {
                     beginHTTP2(slot, at: now)
@@ -345,10 +347,17 @@ extension Worker {
     }
 
     /// Closes a client's connection that has no exchange.
-    mutating func closeClient(_ slot: Int, withReset: Bool = false, at now: Instant) {
+    ///
+    /// - Parameter failure: What its handshake failed by, if that is not over.
+    mutating func closeClient(
+        _ slot: Int, withReset: Bool = false, failure: TLSFailure = .endedEarly, at now: Instant
+    ) {
         let connection = connections[slot]
         assert(connection.role == .client && connection.exchangePlusOne == 0)
-        if connection.phase == .securing { handshakeCount -= 1 }
+        if connection.phase == .securing {
+            handshakeCount -= 1
+            logConnection(slot, failure: failure, at: now)
+        }
         core.counters.add(-1, .activeTCPFlows, listener: connection.listener)
         core.census.change(.tcp, by: -1, worker: core.index)
         dismantle(slot, withReset: withReset)
@@ -358,6 +367,7 @@ extension Worker {
     mutating func dismantle(_ slot: Int, withReset: Bool) {
         free(connections[slot].input)
         free(connections[slot].output)
+        freeTLSFields(slot)
         connections[slot].http2.free()
         if connections[slot].isSecure {
             if !withReset { _ = connections[slot].session.shutdown() }

@@ -26,6 +26,7 @@ enum ExchangeFailure: UInt8, BitwiseCopyable {
     case malformedResponse
     case badRedirect
     case badRewrite
+    case badHostRewrite
     case requestTimedOut
 
     /// As ELBv2 answers it.
@@ -35,7 +36,7 @@ enum ExchangeFailure: UInt8, BitwiseCopyable {
         case .requestTimedOut: 408
         case .incompatibleProtocol: 464
         case .headTooLarge: 431
-        case .none, .badRewrite: 500
+        case .none, .badRewrite, .badHostRewrite: 500
         case .connectFailed, .targetClosed, .malformedResponse: 502
         case .noListener, .noTarget, .noMemory, .noDescriptor: 503
         case .connectTimedOut, .targetTimedOut: 504
@@ -59,6 +60,7 @@ extension Worker {
     /// A head that is no request: the connection ends with a status.
     mutating func refuseHead(_ slot: Int, _ fault: HeadFault, at now: Instant) {
         exchangeCounters.add(1, .refusedHeads, listener: connections[slot].listener)
+        requestHead.desync = DesyncFinding(fault.desyncReason)
         guard let exchange = makeRefusedExchange(slot, stream: 0, at: now) else {
             closeClient(slot, at: now)
             return
@@ -74,6 +76,7 @@ extension Worker {
         requestHead.framing = .none
         requestHead.version = stream > 0 ? .http2 : .http11
         requestHead.upgrade = .none
+        requestHead.byteCount = 0
         guard let exchange = makeExchange(slot, stream: stream, at: now) else { return nil }
         if stream > 0 { connections[slot].http2.setTag(tag(of: exchange), stream: stream) }
         return exchange
@@ -261,6 +264,7 @@ extension Worker {
     }
 
     private mutating func timeOutHead(_ slot: Int, at now: Instant) {
+        requestHead.desync = .compliant
         guard let exchange = makeRefusedExchange(slot, stream: 0, at: now) else {
             closeClient(slot, at: now)
             return

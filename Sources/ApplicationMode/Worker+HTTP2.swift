@@ -254,6 +254,7 @@ extension Worker {
     }
 
     private mutating func noteRefusal(_ slot: Int, _ stream: Int32, _ reason: HTTP2Refusal, at now: Instant) {
+        requestHead.desync = .compliant
         guard let exchange = makeRefusedExchange(slot, stream: stream, at: now) else {
             connections[slot].http2.reset(stream: stream, code: .refusedStream)
             return
@@ -344,7 +345,7 @@ extension Worker {
             rest.offset += UInt32(count)
             rest.count -= UInt32(count)
             if rest.count == 0 {
-                cells.free(cell: cell)
+                free(lane.held)
                 rest = Held()
             }
             if isUp { exchanges[exchange].up.held = rest } else { exchanges[exchange].down.held = rest }

@@ -72,7 +72,7 @@ extension Worker {
         }
         if exchanges[exchange].answeredAt.nanoseconds == 0 { exchanges[exchange].answeredAt = now }
         output.removeAll()
-        if responseHead.statusCode == 101 { return switchProtocols(exchange, bytes) }
+        if responseHead.statusCode == 101 { return switchProtocols(exchange, bytes, at: now) }
         if responseHead.isInterim { return writeInterim(exchange, target, bytes) }
         writeHead(exchange, bytes, at: now)
         if exchanges[exchange].down.form == .frames {
@@ -152,6 +152,7 @@ extension Worker {
             into: &output)
         writeCookies(exchange, bytes)
         output.append("\r\n")
+        if exchanges[exchange].log > 0 { noteAnswer(exchange, byteCount: output.count, at: now) }
     }
 
     /// The head in `output` becomes frames of the client's stream, with its end if there is no content.
@@ -202,8 +203,11 @@ extension Worker {
         switch core.snapshot.groups[group].application?.stickiness {
         case .loadBalancerCookie: writeCookie(.target, content)
         case .applicationCookie(let name, _):
-            // It lives and dies with the application's own.
-            if responseHead.setsCookie(named: name, bytes) { writeCookie(.application, content) }
+            // It begins with the application's own, and from then on every answer renews it: with the target that
+            // gave the answer, which is another one when the former is gone.
+            if exchanges[exchange].isBoundByApplicationCookie || responseHead.setsCookie(named: name, bytes) {
+                writeCookie(.application, content)
+            }
         case nil: break
         }
     }
@@ -223,7 +227,9 @@ extension Worker {
     }
 
     /// 101: from here on the bytes are not HTTP any more.
-    private mutating func switchProtocols(_ exchange: Int, _ bytes: Span<UInt8>) -> AnswerStep {
+    private mutating func switchProtocols(
+        _ exchange: Int, _ bytes: Span<UInt8>, at now: Instant
+    ) -> AnswerStep {
         guard exchanges[exchange].upgrade == .webSocket, exchanges[exchange].up.isDone else {
             return .malformed
         }
@@ -236,6 +242,7 @@ extension Worker {
         exchanges[exchange].down = ContentLane(reader: BodyReader(.untilClose))
         exchangeCounters.add(1, .webSockets, listener: exchanges[exchange].listener)
         ForwardedResponse.writeInterim(responseHead, bytes, into: &output)
+        if exchanges[exchange].log > 0 { noteAnswer(exchange, byteCount: output.count, at: now) }
         output.append(bytes, responseHead.byteCount..<bytes.count)
         return .written(isSwitching: true)
     }
@@ -304,6 +311,7 @@ extension Worker {
             ? .abandoned : isServerError ? .serverError : .answered
         endOutstanding(exchange, outcome, at: now)
         countEnd(exchange)
+        if exchanges[exchange].log > 0 { writeRecord(exchange, at: now) }
         free(exchanges[exchange].replay)
         if exchanges[exchange].up.held.count > 0 {
             // What nobody wants any more leaves room for what others send on the same connection.
@@ -382,6 +390,7 @@ extension Worker {
         exchanges[exchange].statusCode = UInt16(status)
         exchanges[exchange].answeredAt = now
         countOwnStatus(exchange, status)
+        if exchanges[exchange].log > 0 { noteAnswer(exchange, byteCount: output.count, at: now) }
         leaveTarget(exchange, isClean: false, at: now)
         let isPersistent = exchanges[exchange].isClientPersistent
         if exchanges[exchange].clientStream > 0 {

@@ -24,12 +24,12 @@ extension Worker {
         let listener = connections[client].listener
         exchanges[slot] = Exchange(
             phase: .connecting, generation: generation, client: UInt32(client), clientStream: stream,
-            listener: listener,
-            method: requestHead.method, version: requestHead.version, upgrade: requestHead.upgrade,
+            listener: listener, log: core.tls.accessLog(of: listener), method: requestHead.method, version: requestHead.version, upgrade: requestHead.upgrade,
             isClientPersistent: requestHead.isPersistent, expectsContinue: requestHead.expectsContinue,
             startedAt: isStream ? now : connections[client].headStartedAt, headAt: now, lastMovedAt: now)
         exchanges[slot].up.reader = BodyReader(requestHead.framing)
         linkClient(slot)
+        if exchanges[slot].log > 0 { beginRecord(slot) }
         // A connection of HTTP/1 has a deadline for the one exchange that it carries.
         if isStream {
             exchangeTimers.set(slot, to: now.advanced(bySeconds: idleTimeoutSeconds(of: listener)))
@@ -42,6 +42,12 @@ extension Worker {
 
     /// Finds the rule for the request in `requestHead`, whose bytes these are, and prepares what it says.
     mutating func decide(_ exchange: Int, _ bytes: Span<UInt8>, at now: Instant) -> Decision {
+        let decision = judge(exchange, bytes, at: now)
+        if exchanges[exchange].log > 0 { noteRequest(exchange, bytes, decision, at: now) }
+        return decision
+    }
+
+    private mutating func judge(_ exchange: Int, _ bytes: Span<UInt8>, at now: Instant) -> Decision {
         let client = Int(exchanges[exchange].client)
         // Without one the listener is gone, and this connection outlived it.
         guard let listener = routing.listener(exchanges[exchange].listener) else {
@@ -131,6 +137,7 @@ extension Worker {
             return .noTarget
         }
         exchanges[exchange].group = UInt32(group)
+        exchanges[exchange].hasGroup = true
         if !isCompatible(exchange, group) { return .incompatibleProtocol }
         exchanges[exchange].attemptCountMax = UInt8(
             clamping: core.snapshot.groups[group].connectAttemptCountMax)
@@ -138,9 +145,10 @@ extension Worker {
         advanceDate(to: now)
         if core.snapshot.groups[group].application?.stickiness != nil {
             exchanges[exchange].setsTargetCookie = true
-            if let position = requestHead.stickyPosition(
+            let binding = requestHead.stickyBinding(
                 bytes, groupIndex: group, in: core.snapshot, unixSeconds: date.unixSeconds)
-            {
+            exchanges[exchange].isBoundByApplicationCookie = binding.kind == .application
+            if let position = binding.position {
                 exchanges[exchange].stickyTarget = core.snapshot.groups[group].targets[position]
                 exchanges[exchange].hasStickyTarget = true
             }
@@ -149,20 +157,22 @@ extension Worker {
         let facts = ForwardingFacts(
             client: connections[client].peer, local: connections[client].local,
             isSecure: connections[client].isSecure, attributes: listener.attributes,
-            unixSeconds: date.unixSeconds,
+            tlsFields: listener.tlsFields, unixSeconds: date.unixSeconds,
             random: UInt128(random.next()) << 64 | UInt128(random.next()))
         switch ForwardedRequest.write(
             requestHead, bytes, facts: facts,
             transforms: listener.rules.transforms(at: Int(exchanges[exchange].rule)), scratch: &ruleScratch,
             text: &text, into: &output)
         {
-        case .badRewrite: return .badRewrite
+        case .badTarget: return .badRewrite
+        case .badHost: return .badHostRewrite
         case .written(let droppedFieldCount):
             if droppedFieldCount > 0 {
                 exchangeCounters.add(
                     droppedFieldCount, .invalidFieldsDropped, listener: exchanges[exchange].listener)
             }
         }
+        if let plan = listener.tlsFields { appendTLSFields(client, plan) }
         output.append("\r\n")
         exchanges[exchange].replayHeadCount = UInt32(output.count)
         let isHTTP2Target = core.snapshot.groups[group].application?.protocolVersion != .http1

@@ -26,6 +26,7 @@ extension Worker {
             }
             exchanges[exchange].tried.insert(target)
             exchanges[exchange].targetNumber = target
+            if exchanges[exchange].log > 0 { records[exchange].target = endpoint }
             countOutstanding(exchange)
             let group = Int(exchanges[exchange].group)
             if core.snapshot.groups[group].isFailOpen {
@@ -42,7 +43,11 @@ extension Worker {
                 send(exchange, at: now)
                 return
             }
-            switch connect(exchange, to: target, endpoint, at: now) {
+            var start = connect(exchange, to: target, endpoint, at: now)
+            if start == .noDescriptor, makeRoom(at: now) {
+                start = connect(exchange, to: target, endpoint, at: now)
+            }
+            switch start {
             case .begun: return
             case .refused:
                 noteConnectFailure(exchange, at: now)
@@ -110,6 +115,14 @@ extension Worker {
             connectionSlots.free(slot)
             return .noDescriptor
         }
+    }
+
+    /// Closes a connection that waits in the pool, of any target: what idles must not keep out what is asked for.
+    private mutating func makeRoom(at now: Instant) -> Bool {
+        guard let idle = pool.anyIdle() else { return false }
+        pool.remove(idle, &connections)
+        closeTarget(idle, at: now)
+        return true
     }
 
     private mutating func abandon(_ slot: Int, _ socket: Descriptor) {
@@ -269,7 +282,10 @@ extension Worker {
         guard !connections[slot].isClosing, connections[slot].input.isEmpty, connections[slot].output.isEmpty,
             !core.isDraining, routing.takesRequests(connections[slot].target),
             core.snapshot.endpoint(of: connections[slot].target) == connections[slot].peer,
-            pool.idleCount(of: connections[slot].target) < Limits.pooledConnectionsPerTargetMax
+            pool.idleCount(of: connections[slot].target) < Limits.pooledConnectionsPerTargetMax,
+            // Content that moved by splice, or filled a read, leaves `mayRead` set. What is still there would be
+            // taken for the next answer, and if nothing is, the next event would end the connection.
+            !connections[slot].mayRead || !hasBytesOrEnd(slot, at: now)
         else {
             closeTarget(slot, at: now)
             return
@@ -283,13 +299,18 @@ extension Worker {
 
     /// An idle connection has an event, or is too old: whatever it is, nobody asked for it.
     mutating func leavePool(_ slot: Int, at now: Instant) {
-        // Room to write is no news of an idle connection.
+        // Room to write is no news of an idle connection, nor are the tickets of a TLS session.
+        let hasNews = connections[slot].mayRead && hasBytesOrEnd(slot, at: now)
         guard
-            connections[slot].mayRead || connections[slot].isClosing || targetDeadline(slot) <= now
-                || !timers.isArmed(slot)
+            hasNews || connections[slot].isClosing || targetDeadline(slot) <= now || !timers.isArmed(slot)
         else { return }
         pool.remove(slot, &connections)
         closeTarget(slot, at: now)
+    }
+
+    private mutating func hasBytesOrEnd(_ slot: Int, at now: Instant) -> Bool {
+        let filling = fill(slot, at: now)
+        return filling.byteCount > 0 || filling.failure != nil || connections[slot].hasEnded
     }
 
     // MARK: - The end

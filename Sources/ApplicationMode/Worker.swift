@@ -31,6 +31,14 @@ package struct Worker: ~Copyable {
     /// Deadlines of exchanges that share their client's connection.
     var exchangeTimers: TimerWheel
     var cells: Stash
+    /// For the access log, parallel to the exchanges; see Worker+AccessLog.swift.
+    var records: MappedSlab<ExchangeRecord>
+    let logRings: ApplicationLogRings
+    /// Texts of exchanges under way that are logged.
+    var noteCells: Stash
+    /// What targets are told of clients' TLS; see Worker+TLSFields.swift.
+    var fieldCells: Stash
+    let traceSeed: HashSeed
     /// Connections whose budget ran out while they had work: they go on in the next turn.
     var runQueue: [Token] = []
     var runQueueInWork: [Token] = []
@@ -50,6 +58,9 @@ package struct Worker: ~Copyable {
     var trailerFields: [HeadField] = []
     /// A text that is written before it is known to be wanted.
     var text: [UInt8] = []
+    /// The texts of one record for a log, and a trace for it.
+    var logText: [UInt8] = []
+    var traceText: [UInt8] = []
     var ruleScratch = RuleScratch()
     /// The trailers that go out next, and a head on its way into frames.
     var trailerBlock = HTTP2FieldBlock()
@@ -76,7 +87,8 @@ package struct Worker: ~Copyable {
     var handshakeCount = 0
 
     init(
-        core: consuming WorkerCore, shelf: RoutingShelf, exchangeCounters: ExchangeCounters, now: Instant
+        core: consuming WorkerCore, shelf: RoutingShelf, exchangeCounters: ExchangeCounters,
+        logRings: ApplicationLogRings, now: Instant
     ) {
         let settings = core.settings
         self.shelf = shelf
@@ -90,10 +102,18 @@ package struct Worker: ~Copyable {
         exchangeSlots = SlotAllocator(capacity: settings.tcpFlowCountMax)
         exchangeTimers = TimerWheel(entryCount: settings.tcpFlowCountMax, now: now)
         cells = Stash(cellCount: connectionCountMax, cellByteCount: Limits.exchangeOutputByteCountMax)
+        records = MappedSlab(count: settings.tcpFlowCountMax)
+        self.logRings = logRings
+        noteCells = Stash(
+            cellCount: settings.tcpFlowCountMax, cellByteCount: Limits.exchangeLogTextByteCountMax,
+            warmCellCount: Limits.exchangeLogWarmCellCount)
+        fieldCells = Stash(
+            cellCount: settings.tcpFlowCountMax, cellByteCount: Limits.tlsFieldsByteCountMax)
         pool = TargetPool(targetNumberCountMax: settings.targetNumberCountMax)
         sharedPool = TargetPool(targetNumberCountMax: settings.targetNumberCountMax)
         outstanding = OutstandingRequests(targetNumberCountMax: settings.targetNumberCountMax)
         random = RandomSource(seed: now.nanoseconds &+ UInt64(core.index) &* 0x9E37_79B9_7F4A_7C15)
+        traceSeed = HashSeed(first: random.next(), second: random.next())
         self.core = core
         runQueue.reserveCapacity(1_024)
         runQueueInWork.reserveCapacity(1_024)

@@ -108,6 +108,15 @@ public enum Limits {
     public static let accessLogRetrySeconds = 5
     /// Of what clients and targets say, a line of application mode shows so much; what is cut shows that it was.
     public static let accessLogTextByteCountMax = 4_096
+    /// Exchanges are many more than connections. Their texts have so much room each on average.
+    public static let exchangeLogRecordsPerWorker = 16_384
+    public static let exchangeLogTextByteCount = 512
+    /// All texts of one exchange, each at its bound.
+    public static let exchangeLogTextByteCountMax = 20 << 10
+    /// Cells for the texts of exchanges under way whose memory stays warm: giving pages back is a call each.
+    public static let exchangeLogWarmCellCount = 1_024
+    /// What a client's TLS connection is told its targets by: a chain of `clientChainByteCountMax`, as text.
+    public static let tlsFieldsByteCountMax = 64 << 10
     /// Listeners with a log, and certificates, that one process has seen; beyond, lines are not written or
     /// show no certificate.
     public static let accessLogSourceCountMax = 65_536

@@ -44,7 +44,7 @@ extension ProbeExchange.Event {
             self = .failed(.balancerFault(failure.description))
         case .noSharedCipher, .unsupportedVersion, .noSharedGroup, .noSharedSignatureAlgorithm, .plainHTTP,
             .notTLS, .certificateRefused, .certificateMissing, .alert, .renegotiation, .badRecord,
-            .malformedHandshake, .other:
+            .certificateTooLarge, .malformedHandshake, .other:
             self = .failed(.tlsFailed(failure.description))
         }
     }

@@ -36,12 +36,13 @@ extension AccessLog {
         try self.init(threadName: "weir-access-log", feed: AccessRecords(rings: rings))
     }
 
-    /// The number of each listener's log, zero where it has none, in the places where workers that route by
-    /// `snapshot` look for them. From here on the snapshot's files are open, and no others.
+    /// The number of each listener's log, zero where it has none and where the listener is application mode's, in the
+    /// places where workers that route by `snapshot` look for them. From here on the snapshot's files are open, and no
+    /// others.
     package func numbers(for snapshot: RoutingSnapshot) -> [UInt32] {
         numbers(
             of: snapshot.listeners.map { route in
-                guard let route, let path = route.accessLogPath else { return nil }
+                guard let route, route.application == nil, let path = route.accessLogPath else { return nil }
                 return AccessLogSource(
                     path: path, loadBalancer: route.id.loadBalancer, listener: "\(route.id)")
             })

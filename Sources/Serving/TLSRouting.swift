@@ -11,18 +11,28 @@ package struct TLSRouting: Sendable {
     private let clients: [ClientContext?]
     /// Indexed by `ListenerNumber`; zero, or beyond the end, where connections are not logged.
     private let accessLogs: [UInt32]
+    /// The same for the connection logs of application listeners.
+    private let connectionLogs: [UInt32]
 
     package init(
-        servers: [ServerContext?] = [], clients: [ClientContext?] = [], accessLogs: [UInt32] = []
+        servers: [ServerContext?] = [], clients: [ClientContext?] = [], accessLogs: [UInt32] = [],
+        connectionLogs: [UInt32] = []
     ) {
         self.servers = servers
         self.clients = clients
         self.accessLogs = accessLogs
+        self.connectionLogs = connectionLogs
     }
 
+    /// The number of the listener's access log, of its mode's writer; see `AccessLog.numbers(of:)`.
     package func accessLog(of listener: ListenerNumber) -> UInt32 {
         let number = Int(listener.rawValue)
         return number < accessLogs.count ? accessLogs[number] : 0
+    }
+
+    package func connectionLog(of listener: ListenerNumber) -> UInt32 {
+        let number = Int(listener.rawValue)
+        return number < connectionLogs.count ? connectionLogs[number] : 0
     }
 
     package func serverContext(of listener: ListenerNumber) -> ServerContext? {

@@ -19,6 +19,8 @@ public struct WorkerSettings: Sendable {
     public var handshakeCountMax = Limits.handshakeCountMax
     /// Connections of TLS listeners whose log lines may wait to be written, in each worker.
     public var accessLogRecordCountMax = Limits.accessLogRecordsPerWorker
+    /// The same for exchanges of application listeners.
+    public var exchangeLogRecordCountMax = Limits.exchangeLogRecordsPerWorker
 
     package init(
         tcpFlowCountMax: Int = Limits.tcpFlowCountDefault, udpFlowCountMax: Int = Limits.udpFlowCountDefault,

@@ -20,6 +20,8 @@ package enum TLSFailure: Error, Hashable, Sendable, BitwiseCopyable {
     /// The other side's certificate was refused; the code is one of X509_verify_cert_error_string(3).
     case certificateRefused(code: Int32)
     case certificateMissing
+    /// It is of more bytes than are taken, with its chain.
+    case certificateTooLarge
     // The other side gave up.
     /// The description of the alert, RFC 8446 section 6.
     case alert(UInt8)
@@ -50,6 +52,7 @@ extension TLSFailure: CustomStringConvertible {
         case .certificateRefused(let code):
             unsafe "certificate refused: \(String(cString: X509_verify_cert_error_string(Int(code))))"
         case .certificateMissing: "no certificate was presented"
+        case .certificateTooLarge: "the certificate and its chain are too large"
         case .alert(let number): "the other side ended it with alert \(number) (\(alertName(number)))"
         case .renegotiation: "renegotiation refused"
         case .badRecord: "a record could not be decrypted"
@@ -149,13 +152,16 @@ extension TLSFailure {
             self = .certificateRefused(code: 1)
         case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
             self = .certificateMissing
+        // The bound of every other message is the protocol's own, which nobody meets by accident.
+        case SSL_R_EXCESSIVE_MESSAGE_SIZE:
+            self = .certificateTooLarge
         case SSL_R_NO_RENEGOTIATION:
             self = .renegotiation
         case SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, SSL_R_DECRYPTION_FAILED,
             SSL_R_BLOCK_CIPHER_PAD_IS_WRONG, SSL_R_ENCRYPTED_LENGTH_TOO_LONG, SSL_R_DATA_LENGTH_TOO_LONG:
             self = .badRecord
         case SSL_R_LENGTH_MISMATCH, SSL_R_LENGTH_TOO_SHORT, SSL_R_UNEXPECTED_MESSAGE, SSL_R_UNEXPECTED_RECORD,
-            SSL_R_BAD_EXTENSION, SSL_R_EXCESSIVE_MESSAGE_SIZE, SSL_R_BAD_LENGTH,
+            SSL_R_BAD_EXTENSION, SSL_R_BAD_LENGTH,
             SSL_R_BAD_KEY_SHARE, SSL_R_DIGEST_CHECK_FAILED, SSL_R_BAD_SIGNATURE:
             self = .malformedHandshake
         case SSL_R_UNEXPECTED_EOF_WHILE_READING:

@@ -2,6 +2,7 @@
 
 import Balancing
 import COpenSSL
+import Glibc
 
 /// What a handshake agreed on.
 package struct TLSFacts: Hashable, Sendable {
@@ -51,9 +52,15 @@ extension TLSSession {
             applicationProtocol: applicationProtocol,
             isResumed: isResumed,
             namedGroup: string(weir_ssl_group_name(handle)),
-            peer: SSL_get0_peer_certificate(handle).map {
-                unsafe PeerCertificate($0, isAccepted: SSL_get_verify_result(handle) == X509_V_OK)
-            })
+            peer: peerCertificate)
+    }
+
+    /// The other side's certificate; nil when there is none, as after a ticket of a session without one.
+    package var peerCertificate: PeerCertificate? {
+        guard let handle = unsafe handle, let certificate = unsafe SSL_get0_peer_certificate(handle)
+        else { return nil }
+        return unsafe PeerCertificate(
+            certificate, isAccepted: SSL_get_verify_result(handle) == X509_V_OK)
     }
 
     /// Whether a ticket took the place of certificates.
@@ -66,6 +73,12 @@ extension TLSSession {
         unsafe SSL_get0_alpn_selected(handle, &bytes, &count)
         guard count > 0 else { return nil }
         return unsafe String(decoding: UnsafeBufferPointer(start: bytes, count: Int(count)), as: UTF8.self)
+    }
+
+    /// Offers one protocol in place of the context's, before the handshake; see SSL_set_alpn_protos(3).
+    package func offer(_ name: String) {
+        let wire = [UInt8(clamping: name.utf8.count)] + Array(name.utf8)
+        _ = unsafe SSL_set_alpn_protos(handle, wire, UInt32(wire.count))
     }
 
     /// Whether that is this one. Allocates nothing.
@@ -89,6 +102,39 @@ extension TLSSession {
             _ = unsafe i2d_X509(certificate, &end)
         }
         return der
+    }
+
+    /// The other side's certificate in PEM, its chain behind it if asked for, as the other side showed it; empty
+    /// without one. A resumed session knows no chain.
+    package func peerCertificatePEM(withChain: Bool) -> [UInt8] {
+        guard let certificate = unsafe SSL_get0_peer_certificate(handle),
+            let bio = unsafe BIO_new(BIO_s_mem())
+        else { return [] }
+        defer { unsafe BIO_free(bio) }
+        _ = unsafe PEM_write_bio_X509(bio, certificate)
+        // Of a server's session, the chain is without the certificate itself; see SSL_get_peer_cert_chain(3).
+        if withChain, let chain = unsafe SSL_get_peer_cert_chain(handle) {
+            for index in 0..<max(0, unsafe weir_certificates_count(chain)) {
+                _ = unsafe PEM_write_bio_X509(bio, weir_certificates_at(chain, index))
+            }
+        }
+        var bytes: UnsafeMutablePointer<CChar>?
+        let count = unsafe weir_bio_memory(bio, &bytes)
+        return unsafe [UInt8](UnsafeRawBufferPointer(start: bytes, count: max(0, count)))
+    }
+
+    /// Lends the name that the client asked for; empty when it gave none. Allocates nothing.
+    package func withServerName<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
+        guard let handle = unsafe handle,
+            let name = unsafe SSL_get_servername(handle, TLSEXT_NAMETYPE_host_name)
+        else {
+            let none: [UInt8] = []
+            return body(none.span)
+        }
+        // OpenSSL keeps the name, which holds no NUL, as long as the session.
+        return unsafe name.withMemoryRebound(to: UInt8.self, capacity: strlen(name)) { start in
+            unsafe body(UnsafeBufferPointer(start: start, count: Int(strlen(name))).span)
+        }
     }
 
     /// Whether the kernel encrypts what is sent.

@@ -1,9 +1,6 @@
 """What clients are told, and what is left behind, when one side of an HTTP exchange fails."""
 
-import errno
 import os
-import subprocess
-import sys
 import threading
 import time
 
@@ -11,10 +8,9 @@ import pytest
 
 from harness import servers
 from harness.http import (
-    Client, Load, Peer, Target, application, ask, chunked, head, http_group, http_listener, request, response, site)
+    Client, Load, Target, application, ask, chunked, head, http_group, http_listener, request, response, site)
 from harness.waiting import eventually
 
-ROOT = os.path.dirname(os.path.abspath(__file__))
 FAST = {"idle_timeout.timeout_seconds": 1}
 
 
@@ -585,6 +581,24 @@ def test_without_descriptors_requests_are_refused_and_come_back(make_weir, serve
     weir.set_descriptor_limit()
     assert held.ask().status == 200
     held.close()
+
+
+def test_idle_connections_make_room_for_those_that_are_needed(make_weir, serve, port):
+    """With no descriptor left, one that waits in the pool of another target gives way."""
+    one, two = serve(Target(name="one")), serve(Target(name="two"))
+    first, second = port(), port()
+    weir = make_weir(application(
+        [http_group("one", [one.target]), http_group("two", [two.target])],
+        [http_listener(first, "one"), http_listener(second, "two")], workers=1))
+    with Client(first) as client, Client(second) as other:
+        assert client.ask().body == b"one"
+        eventually(lambda: weir.active_tcp_count() == 2)
+        highest = max(int(name) for name in os.listdir(f"/proc/{weir.process.pid}/fd"))
+        weir.set_descriptor_limit(highest + 1)
+        for _ in range(20):
+            got = other.ask()
+            assert (got.status, got.body) == (200, b"two")
+        weir.set_descriptor_limit()
 
 
 def test_without_pipes_large_content_is_copied(make_weir, serve, entrance):

@@ -3,13 +3,15 @@
 import base64
 import hashlib
 import os
+import ssl
 import struct
 import threading
 import time
 
 import pytest
 
-from harness.http import Client, Target, application, head, http_group, http_listener, request, response, site
+from harness.http import (
+    Client, Target, application, head, http_group, http_listener, request, response, self_signed, site)
 from harness.waiting import eventually
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -124,9 +126,7 @@ def test_frames_that_come_with_the_request_are_not_lost(make_weir, serve, entran
 
 
 def test_web_sockets_over_tls(make_weir, serve, entrance, directory):
-    import ssl
-
-    certificate, key = certificate_of(directory)
+    certificate, key = self_signed(directory)
     target = serve(Target(echo_frames))
     make_weir(application([http_group("web", [target.target])], [http_listener(
         entrance, "web", protocol="HTTPS", certificates=[{"certificate": certificate, "private_key": key}])]))
@@ -141,17 +141,6 @@ def test_web_sockets_over_tls(make_weir, serve, entrance, directory):
         client.send(frame(b"\x03\xe8", 8, is_masked=True))
         assert read_frame(client) == (8, b"\x03\xe8")
     target.wait_for_end_of_all(5)
-
-
-def certificate_of(directory):
-    import subprocess
-
-    certificate, key = directory / "site.crt", directory / "site.key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
-         "/CN=test.example", "-days", "2", "-keyout", str(key), "-out", str(certificate)],
-        check=True, capture_output=True)
-    return str(certificate), str(key)
 
 
 @pytest.mark.parametrize("who", ["client", "target"])
@@ -255,6 +244,7 @@ def test_a_slow_reader_of_a_web_socket_stops_its_writer(make_weir, serve, entran
             client._buffer.clear()
             client._receive()
             taken += len(client._buffer)
+        client._buffer.clear()
         assert taken == size and client.is_ended()
 
 

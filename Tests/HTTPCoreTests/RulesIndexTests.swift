@@ -106,6 +106,18 @@ import Testing
         }
     }
 
+    @Test func `rules of every kind by turns are divided by all of them`() {
+        let kinds = Self.kinds
+        let rules = CompiledRules(conditions: (0..<1_000).map { kinds[$0 % kinds.count].condition($0) })
+        for number in 0..<1_000 {
+            let request = kinds[number % kinds.count].request(number)
+            let (head, bytes) = request.head()
+            var scratch = RuleScratch()
+            #expect(rules.match(head, bytes.span, client: request.client, scratch: &scratch) == number)
+            #expect(scratch.candidateCount <= 8, "\(scratch.candidateCount) rules for number \(number)")
+        }
+    }
+
     @Test func `a request that repeats a key is looked at once`() {
         let rules = CompiledRules(
             conditions: (0..<100).map {

@@ -81,19 +81,18 @@ extension ExchangeStatistics {
         let value = { (counter: ExchangeCounter) in FlowCounters.value(counter, of: counters) }
         requestCount = value(.requests)
         activeRequestCount = value(.activeRequests)
-        httpCodeTarget2xxCount = value(.targetResponses2XX)
-        httpCodeTarget3xxCount = value(.targetResponses3XX)
-        httpCodeTarget4xxCount = value(.targetResponses4XX)
-        httpCodeTarget5xxCount = value(.targetResponses5XX)
-        httpCodeElb3xxCount = value(.ownResponses3XX)
-        httpCodeElb4xxCount = value(.ownResponses4XX)
-        httpCodeElb500Count = value(.ownResponses500)
-        httpCodeElb502Count = value(.ownResponses502)
-        httpCodeElb503Count = value(.ownResponses503)
-        httpCodeElb504Count = value(.ownResponses504)
-        httpCodeElb5xxCount =
-            httpCodeElb500Count &+ httpCodeElb502Count &+ httpCodeElb503Count &+ httpCodeElb504Count
-            &+ value(.ownResponses5XX)
+        httpCodeTargetCount = [
+            "2XX": value(.targetResponses2XX), "3XX": value(.targetResponses3XX),
+            "4XX": value(.targetResponses4XX), "5XX": value(.targetResponses5XX),
+        ]
+        let named = [
+            "500": value(.ownResponses500), "502": value(.ownResponses502), "503": value(.ownResponses503),
+            "504": value(.ownResponses504),
+        ]
+        httpCodeElbCount = named
+        httpCodeElbCount["3XX"] = value(.ownResponses3XX)
+        httpCodeElbCount["4XX"] = value(.ownResponses4XX)
+        httpCodeElbCount["5XX"] = named.values.reduce(value(.ownResponses5XX), &+)
         targetResponseSeconds = Double(value(.targetResponseNanoseconds)) / 1e9
         httpRedirectCount = value(.redirects)
         httpFixedResponseCount = value(.fixedResponses)

@@ -39,7 +39,8 @@ public struct ConnectionRecord: Sendable, BitwiseCopyable {
     /// Numbers of the TLS registries; zero without TLS.
     public var tlsVersion: UInt16 = 0
     public var tlsCipher: UInt16 = 0
-    public var namedGroup: UInt16 = 0
+    /// OpenSSL's number of the key exchange's group; zero when there was none.
+    public var namedGroup: Int32 = 0
     /// Nil without TLS, and when the handshake failed.
     public var handshakeNanoseconds: UInt64?
     /// Of the client's certificate, in Unix seconds; nil without one.

@@ -2,6 +2,16 @@
 
 import Balancing
 
+/// What a client's cookies say of its target.
+public struct StickyBinding: Hashable, Sendable, BitwiseCopyable {
+    /// Which cookie binds the client to a target of the group, eligible or not; nil for none.
+    public var kind: StickinessCookie?
+    /// The target's position in the group's `targets`; nil when it is not eligible.
+    public var position: Int?
+
+    public static let none = StickyBinding(kind: nil, position: nil)
+}
+
 extension RequestHead {
     /// The position in the group's `targets` that the client's cookies name; nil when they name none that is
     /// eligible, when they no longer count, or when the group keeps no clients.
@@ -15,9 +25,16 @@ extension RequestHead {
     public func stickyPosition(
         _ bytes: Span<UInt8>, groupIndex: Int, in snapshot: RoutingSnapshot, unixSeconds: UInt64
     ) -> Int? {
+        stickyBinding(bytes, groupIndex: groupIndex, in: snapshot, unixSeconds: unixSeconds).position
+    }
+
+    /// The same, and whether the client is bound at all: to a target that is gone it may be, too.
+    public func stickyBinding(
+        _ bytes: Span<UInt8>, groupIndex: Int, in snapshot: RoutingSnapshot, unixSeconds: UInt64
+    ) -> StickyBinding {
         guard groupIndex < snapshot.groups.count, let targets = snapshot.stickyTargets[groupIndex],
             let stickiness = snapshot.groups[groupIndex].application?.stickiness
-        else { return nil }
+        else { return .none }
         let kind: StickinessCookie
         let durationSeconds: Int
         switch stickiness {
@@ -25,16 +42,34 @@ extension RequestHead {
             kind = .target
             durationSeconds = seconds
         case .applicationCookie(let name, let seconds):
-            guard hasCookie(named: name, bytes) else { return nil }
+            guard hasCookie(named: name, bytes) else { return .none }
             kind = .application
             durationSeconds = seconds
         }
+        var binding = StickyBinding.none
         var reader = CookieReader()
         while let content = reader.next(kind, in: self, bytes, keys: snapshot.stickinessKeys) {
             guard content.counts(at: unixSeconds, durationSeconds: durationSeconds) else { continue }
-            if let position = targets.position(of: content.identity) { return position }
+            binding.kind = kind
+            if let position = targets.position(of: content.identity) {
+                binding.position = position
+                break
+            }
         }
-        return nil
+        return binding
+    }
+
+    /// Whether the client sent a group cookie that is none of ours, as ELBv2's log tells it (AWSALBTGCookieInvalid).
+    public func hasForeignGroupCookie(_ bytes: Span<UInt8>, keys: StickinessKeys) -> Bool {
+        var reader = CookieReader()
+        while let cookie = reader.next(in: self, bytes) {
+            if StickinessCookie.group.isNamed(by: cookie.name, bytes),
+                StickinessCookie.group.content(of: bytes.extracting(cookie.value.range), keys: keys) == nil
+            {
+                return true
+            }
+        }
+        return false
     }
 
     /// The group that the client's cookies name among the choices of a forward action, as its index in the snapshot's

@@ -13,18 +13,22 @@ public struct ForwardingFacts: Sendable {
     public var local: Endpoint
     public var isSecure: Bool
     public var attributes: ApplicationLoadBalancerAttributes
+    /// The fields that the listener speaks by of TLS; nil for none. What a client says in them is dropped.
+    public var tlsFields: TLSFieldPlan?
     /// For X-Amzn-Trace-Id.
     public var unixSeconds: UInt64
     public var random: UInt128
 
     public init(
         client: Endpoint, local: Endpoint, isSecure: Bool,
-        attributes: ApplicationLoadBalancerAttributes, unixSeconds: UInt64, random: UInt128
+        attributes: ApplicationLoadBalancerAttributes, tlsFields: TLSFieldPlan? = nil, unixSeconds: UInt64,
+        random: UInt128
     ) {
         self.client = client
         self.local = local
         self.isSecure = isSecure
         self.attributes = attributes
+        self.tlsFields = tlsFields
         self.unixSeconds = unixSeconds
         self.random = random
     }
@@ -34,22 +38,24 @@ public enum ForwardedRequest {
     /// What came of writing a head.
     public enum Outcome: Sendable {
         case written(droppedFieldCount: Int)
-        /// A rewritten URL or host that is none.
-        case badRewrite
+        /// A rewritten URL, or a rewritten host, that is none.
+        case badTarget
+        case badHost
     }
 
-    /// Appends request line and fields, without the empty line: the caller may have fields of its own.
+    /// Appends request line and fields, without the empty line: the caller may have fields of its own. `text` is
+    /// left with the value of X-Amzn-Trace-Id.
     public static func write(
         _ head: RequestHead, _ bytes: Span<UInt8>, facts: ForwardingFacts, transforms: CompiledTransforms?,
         scratch: inout RuleScratch, text: inout [UInt8], into output: inout OutputBuffer
     ) -> Outcome {
         output.append(bytes, head.methodBytes)
         output.append(" ")
-        guard appendTarget(head, bytes, transforms, &scratch, &text, &output) else { return .badRewrite }
+        guard appendTarget(head, bytes, transforms, &scratch, &text, &output) else { return .badTarget }
         output.append(" HTTP/1.1\r\nHost: ")
-        guard appendHost(head, bytes, facts, transforms, &scratch, &text, &output) else { return .badRewrite }
+        guard appendHost(head, bytes, facts, transforms, &scratch, &text, &output) else { return .badHost }
         output.append("\r\n")
-        let droppedCount = appendFields(head, bytes, facts.attributes, &output)
+        let droppedCount = appendFields(head, bytes, facts, &output)
         appendFraming(head.framing, &output)
         if head.upgrade == .webSocket {
             output.append("Connection: upgrade\r\nUpgrade: websocket\r\n")
@@ -120,10 +126,10 @@ public enum ForwardedRequest {
     }
 
     private static func appendFields(
-        _ head: RequestHead, _ bytes: Span<UInt8>, _ attributes: ApplicationLoadBalancerAttributes,
-        _ output: inout OutputBuffer
+        _ head: RequestHead, _ bytes: Span<UInt8>, _ facts: ForwardingFacts, _ output: inout OutputBuffer
     ) -> Int {
         var droppedCount = 0
+        let dropsUnusualNames = facts.attributes.dropsInvalidHeaderFields
         for index in head.fields.indices {
             let field = head.fields[index]
             if field.isHopByHop { continue }
@@ -132,12 +138,11 @@ public enum ForwardedRequest {
             case .host, .contentLength, .transferEncoding, .upgrade, .forwardedFor, .forwardedProto,
                 .forwardedPort, .amznTraceID, .http2Settings:
                 continue
-            case .amznTLSVersion, .amznTLSCipherSuite:
-                // Only Weir may say this, if anybody does.
-                if attributes.tellsTLSVersionAndCipherSuite { continue }
             default: break
             }
-            if field.hasUnusualName, attributes.dropsInvalidHeaderFields {
+            // Only Weir may say this, if anybody does.
+            if let plan = facts.tlsFields, plan.guards(bytes.extracting(field.name.range)) { continue }
+            if field.hasUnusualName, dropsUnusualNames {
                 droppedCount += 1
                 continue
             }

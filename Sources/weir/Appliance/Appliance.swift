@@ -193,19 +193,19 @@ struct Appliance: Sendable {
         ) { target in
             probes.trafficRefused(target)
         }
-        let accessLog = try AccessLog(rings: workers.network.accessRings)
+        let accessLogs = try ApplianceLogs(of: workers)
         let inherited = InheritedSockets(predecessor?.sockets ?? activation.sockets)
         workers.inherit(inherited)
         defer {
             probes.stop()
             workers.stop()
             // Last: the flows that the workers ended are in it.
-            accessLog.stop()
+            accessLogs.stop()
         }
         let contexts: TLSContexts
         do throws(TLSConfigurationError) {
             contexts = try TLSContexts(
-                workers: workers, probes: probes, accessLog: accessLog,
+                workers: workers, probes: probes, logs: accessLogs,
                 ticketKeyFile: settings.ticketKeyFile,
                 formerTicketKeys: predecessor?.offer.ticketKeys.map { Array($0) })
         } catch {
@@ -220,7 +220,7 @@ struct Appliance: Sendable {
             registry = try await Registry.start(
                 Registry.Parts(
                     workers: WorkerControlAdapter(
-                        workers: workers, contexts: contexts, accessLog: accessLog, startWarnings: warnings),
+                        workers: workers, contexts: contexts, logs: accessLogs, startWarnings: warnings),
                     probes: probes, certificates: contexts,
                     features: features,
                     store: store, settings: settings, randomSeed: try? Machine.randomSeed(),
@@ -236,7 +236,7 @@ struct Appliance: Sendable {
         closeFormerAdminSocket()
         settle(inherited, workers)
         try await run(
-            registry, workers: workers, contexts: contexts, accessLog: accessLog, admin: socket,
+            registry, workers: workers, contexts: contexts, logs: accessLogs, admin: socket,
             signals: signals)
         logger.info("ended")
     }
@@ -316,7 +316,7 @@ struct Appliance: Sendable {
     // MARK: - Running
 
     private func run(
-        _ registry: Registry, workers: ModeWorkers, contexts: TLSContexts, accessLog: AccessLog,
+        _ registry: Registry, workers: ModeWorkers, contexts: TLSContexts, logs: ApplianceLogs,
         admin socket: AdminListeningSocket, signals: UnixSignalsSequence
     ) async throws {
         let upgrader = Upgrader(
@@ -339,7 +339,7 @@ struct Appliance: Sendable {
                 logger: quietLogger))
         upgrader.attach(server) { await group.triggerGracefulShutdown() }
         try await withThrowingTaskGroup(of: Void.self) { tasks in
-            tasks.addTask { await handle(signals, registry, accessLog, group, upgrader) }
+            tasks.addTask { await handle(signals, registry, logs, group, upgrader) }
             tasks.addTask { await watchPorts(workers) }
             tasks.addTask {
                 while (try? await Task.sleep(for: .seconds(300))) != nil { contexts.advanceTicketKeys() }
@@ -360,7 +360,7 @@ struct Appliance: Sendable {
     }
 
     private func handle(
-        _ signals: UnixSignalsSequence, _ registry: Registry, _ accessLog: AccessLog, _ group: ServiceGroup,
+        _ signals: UnixSignalsSequence, _ registry: Registry, _ logs: ApplianceLogs, _ group: ServiceGroup,
         _ upgrader: Upgrader
     ) async {
         await withDiscardingTaskGroup { tasks in
@@ -370,7 +370,7 @@ struct Appliance: Sendable {
                 case .sighup:
                     ServiceManager.notify(.reloading)
                     await reload(registry)
-                    accessLog.reopen()
+                    logs.reopen()
                     ServiceManager.notify(.ready)
                 case .sigusr2:
                     // Beside the loop: a SIGTERM must be heard while the new process prepares. Failures are logged.

@@ -11,29 +11,28 @@ import Synchronization
 final class WorkerControlAdapter: WorkerControl {
     private let workers: ModeWorkers
     private let contexts: TLSContexts
-    private let accessLog: AccessLog
+    private let logs: ApplianceLogs
     private let startWarnings: [String]
     private let listings = ListingTurn()
 
     private static let listingTimeout = Duration.seconds(5)
 
     /// - Parameter startWarnings: What was found at start and stays true, such as lowered flow limits.
-    init(workers: ModeWorkers, contexts: TLSContexts, accessLog: AccessLog, startWarnings: [String]) {
+    init(workers: ModeWorkers, contexts: TLSContexts, logs: ApplianceLogs, startWarnings: [String]) {
         self.workers = workers
         self.contexts = contexts
-        self.accessLog = accessLog
+        self.logs = logs
         self.startWarnings = startWarnings
     }
 
     var workerCount: Int { workers.count }
 
     var warnings: [String] {
-        var warnings =
-            startWarnings + workers.warnings + accessLog.warnings
+        var warnings = startWarnings + workers.warnings + logs.warnings
         let droppedCount = droppedLogLineCount
         if droppedCount > 0 {
             warnings.append(
-                "\(droppedCount) lines of TLS access logs were dropped since the start: a log's file or its disk "
+                "\(droppedCount) lines of access logs were dropped since the start: a log's file or its disk "
                     + "does not keep up, or did not.")
         }
         return warnings
@@ -41,7 +40,7 @@ final class WorkerControlAdapter: WorkerControl {
 
     /// Dropped by workers, whose ring was full, and by the writer, whose file took nothing.
     private var droppedLogLineCount: UInt64 {
-        workers.total(.droppedAccessLogLines) + accessLog.lostLineCount
+        workers.total(.droppedAccessLogLines) + logs.lostLineCount
     }
 
     func prepare(_ bindings: [ListenerBinding]) throws(BindingErrors) -> ListenerTicket {

@@ -8,7 +8,6 @@ import Balancing
 import ControlPlane
 import HealthChecking
 import LinuxIO
-import NetworkMode
 import Serving
 import Synchronization
 import TLSTermination
@@ -29,7 +28,7 @@ final class TLSContexts: CertificateControl {
 
     private let workers: ModeWorkers
     private let probes: ProbeControlAdapter
-    private let accessLog: AccessLog
+    private let logs: ApplianceLogs
     private let ticketKeyFile: String?
     private let ticketKeys = TicketKeyRing()
     private let usesKernelTLS = KernelTLS.isOffered()
@@ -39,12 +38,12 @@ final class TLSContexts: CertificateControl {
     ///   - ticketKeyFile: Nil draws keys and replaces them as time goes on; see `advanceTicketKeys`.
     ///   - formerTicketKeys: Those that a former process drew.
     init(
-        workers: ModeWorkers, probes: ProbeControlAdapter, accessLog: AccessLog, ticketKeyFile: String?,
+        workers: ModeWorkers, probes: ProbeControlAdapter, logs: ApplianceLogs, ticketKeyFile: String?,
         formerTicketKeys: [UInt8]? = nil
     ) throws(TLSConfigurationError) {
         self.workers = workers
         self.probes = probes
-        self.accessLog = accessLog
+        self.logs = logs
         self.ticketKeyFile = ticketKeyFile
         if let ticketKeyFile { try ticketKeys.load(ticketKeyFile) }
         if let formerTicketKeys { ticketKeys.adopt(formerTicketKeys, at: .now) }
@@ -63,10 +62,11 @@ final class TLSContexts: CertificateControl {
     /// The contexts in use, in the places where workers that route by `snapshot` look for them.
     func routing(for snapshot: RoutingSnapshot) -> TLSRouting {
         let contexts = state.withLock { $0.contexts }
+        let numbers = logs.numbers(for: snapshot)
         return TLSRouting(
             servers: snapshot.listeners.map { $0?.tls.flatMap { contexts.servers[$0] } },
             clients: snapshot.groups.map { $0.tls.flatMap { contexts.targets[$0] } },
-            accessLogs: accessLog.numbers(for: snapshot))
+            accessLogs: numbers.accessLogs, connectionLogs: numbers.connectionLogs)
     }
 
     // MARK: - CertificateControl

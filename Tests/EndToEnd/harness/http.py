@@ -8,6 +8,7 @@ import contextlib
 import re
 import socket
 import struct
+import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
@@ -82,6 +83,16 @@ def application(groups, listeners, addresses=("127.0.0.1",), attributes=None, **
     if attributes:
         edge["attributes"] = dict(attributes)
     return {**settings, "target_groups": list(groups), "load_balancers": [edge]}
+
+
+def self_signed(directory):
+    """The paths of a certificate and its key."""
+    certificate, key = str(directory / "site.crt"), str(directory / "site.key")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
+         "/CN=test.example", "-days", "2", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True, timeout=60)
+    return certificate, key
 
 
 def site(port, targets, rules=(), attributes=None, group=None, listener=None, **settings):
@@ -294,7 +305,8 @@ class Wire:
         match = _REQUEST_LINE.fullmatch(line)
         if not match:
             raise Malformed(f"no request line: {line[:200]!r}")
-        request = Request((match[1].decode(), match[2].decode("latin-1")), f"1.{match[3].decode()}", self._read_fields())
+        method, target, minor = match[1].decode(), match[2].decode("latin-1"), match[3].decode()
+        request = Request((method, target), f"1.{minor}", self._read_fields())
         if len(request.all("host")) != 1:
             raise Malformed(f"not exactly one Host: {request.fields}")
         if on_head is not None:

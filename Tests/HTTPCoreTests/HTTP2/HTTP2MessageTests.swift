@@ -164,12 +164,6 @@ struct HTTP2MessageTests {
         #expect(head.fields.map(\.isHopByHop) == [false, true, true, false])
     }
 
-    @Test func `TRACE is refused with a status`() {
-        let (events, _) = events(head: FrameWriter.requestHead("TRACE", "/"), endsStream: true)
-        #expect(events == [.refusal(1, .traceMethod, endsStream: true)])
-        #expect(HTTP2Refusal.traceMethod.statusCode == 405)
-    }
-
     @Test(arguments: [
         ("GET", "/", nil, true, BodyFraming.none), ("POST", "/", nil, false, .streamed),
         ("POST", "/", "7", false, .counted(7)), ("POST", "/", "0", true, .counted(0)),
@@ -196,11 +190,6 @@ struct HTTP2MessageTests {
         let frames = SentFrame.all(in: server.output()).filter { $0.stream == 1 }
         #expect(frames.map(\.kind) == [.headers, .resetStream] && frames.last?.code == 0)
         #expect(server.takeEvents() == [.closed(1, tag: 0)])
-    }
-
-    @Test func `TRACE is refused with a status`() {
-        let (events, _) = events(head: FrameWriter.requestHead("TRACE"))
-        #expect(events == [.refusal(1, .traceMethod, endsStream: true)])
     }
 
     @Test(arguments: [
