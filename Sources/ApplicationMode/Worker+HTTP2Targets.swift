@@ -14,7 +14,11 @@ extension Worker {
     /// A connection of HTTP/2 to the target that takes one more exchange, established or on its way.
     func sharedConnection(to target: TargetNumber) -> Int? {
         guard let slot = sharedPool.top(of: target) else { return nil }
-        return slot
+        if connections[slot].isReady { return slot }
+        // On one that is on its way no more are to wait than the target will take.
+        let known = Int(streamCountsMax[Int(target.rawValue)])
+        let countMax = known > 0 ? known : Limits.http2ConcurrentStreamsMax
+        return Int(connections[slot].requestCount) < countMax ? slot : nil
     }
 
     /// The connection takes further exchanges.
@@ -76,6 +80,8 @@ extension Worker {
     /// The target's first settings have come: sends what waited for them.
     mutating func submitWaiting(_ slot: Int, at now: Instant) {
         connections[slot].isReady = true
+        streamCountsMax[Int(connections[slot].target.rawValue)] = UInt16(
+            clamping: connections[slot].http2.availableStreamCount)
         timers.set(slot, to: targetDeadline(slot))
         // The first to come is the last of the list.
         var next = connections[slot].exchangePlusOne

@@ -39,6 +39,7 @@ extension Worker {
         exchanges[exchange].previousOfTargetPlusOne = 0
         if first > 0 { exchanges[Int(first) - 1].previousOfTargetPlusOne = UInt32(exchange) + 1 }
         connections[target].exchangePlusOne = UInt32(exchange) + 1
+        connections[target].requestCount &+= 1
         exchanges[exchange].targetPlusOne = UInt32(target) + 1
         exchanges[exchange].targetStream = 0
         exchanges[exchange].replaySentCount = 0

@@ -161,7 +161,7 @@ def test_calls_over_tls_on_both_sides(make_weir, serve, entrance, directory):
     server = serve(Server(credentials=grpc.ssl_server_credentials(
         [(read(of_target["private_key"]), read(of_target["certificate"]))])))
     make_weir(application(
-        [http_group("calls", [server.target], protocol="HTTPS", protocol_version="GRPC")],
+        [{**http_group("calls", [server.target], protocol_version="GRPC"), "protocol": "HTTPS"}],
         [{**http_listener(entrance, "calls"), "protocol": "HTTPS", "certificates": [of_site]}]))
     credentials = grpc.ssl_channel_credentials(read(authority.root))
     with connected(entrance, credentials, [("grpc.ssl_target_name_override", "site.test")]) as stub:

@@ -231,7 +231,9 @@ def test_targets_over_tls_are_asked_for_h2(make_weir, serve, entrance, directory
     target = serve(http2.Target(
         lambda stream, peer: (chosen.append(peer.socket.selected_alpn_protocol()), hello(stream, peer)),
         context=context))
-    weir = make_weir(site(entrance, [target], group={"protocol": "HTTPS", "protocol_version": "HTTP2"}))
+    weir = make_weir(application(
+        [{**http_group("web", [target.target], protocol_version="HTTP2"), "protocol": "HTTPS"}],
+        [http_listener(entrance, "web")]))
     with http2.Client(entrance) as client:
         assert [client.ask().status for _ in range(3)] == [200] * 3
     assert chosen == ["h2"] * 3 and len(target.peers) == 1
@@ -257,7 +259,9 @@ def test_a_target_that_does_not_choose_h2_is_a_failed_connection(make_weir, serv
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     port = listening.getsockname()[1]
-    make_weir(site(entrance, [f"127.0.0.1:{port}"], group={"protocol": "HTTPS", "protocol_version": "HTTP2"}))
+    make_weir(application(
+        [{**http_group("web", [f"127.0.0.1:{port}"], protocol_version="HTTP2"), "protocol": "HTTPS"}],
+        [http_listener(entrance, "web")]))
     with http2.Client(entrance) as client:
         assert client.ask().status == 502
     listening.close()
