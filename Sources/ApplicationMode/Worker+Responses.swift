@@ -76,6 +76,8 @@ extension Worker {
         if responseHead.isInterim { return writeInterim(exchange, target, bytes) }
         writeHead(exchange, bytes, at: now)
         if exchanges[exchange].down.form == .frames {
+            // Of no content at all nothing more comes that would tell its end.
+            if exchanges[exchange].down.reader.isComplete { exchanges[exchange].down.isDone = true }
             // The head is read once more to become frames, in the same memory.
             let headByteCount = responseHead.byteCount
             guard submitHead(exchange) else { return .broken }

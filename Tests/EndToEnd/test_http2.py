@@ -324,6 +324,8 @@ def test_a_client_resets_its_stream(make_site, serve, entrance, version, when):
         target = serve(PlainTarget(plain))
     weir = make_site(target, version=version)
     with http2.Client(entrance, reads=False) as client:
+        client.http2.increment_flow_control_window(100_000_000)
+        client.flush()
         for _ in range(20):
             if when == "upload":
                 number = client.begin("POST", "/never", end=False)
