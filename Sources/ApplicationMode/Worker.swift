@@ -82,6 +82,8 @@ package struct Worker: ~Copyable {
     var dirtyInWork: [Token] = []
     /// Connections of HTTP/2 to targets that take more streams.
     var sharedPool: TargetPool
+    /// How many streams a target took at a time on its last new connection, by its number; zero is not known.
+    var streamCountsMax: MappedSlab<UInt16>
 
     /// TLS handshakes with clients that are under way.
     var handshakeCount = 0
@@ -111,6 +113,7 @@ package struct Worker: ~Copyable {
             cellCount: settings.tcpFlowCountMax, cellByteCount: Limits.tlsFieldsByteCountMax)
         pool = TargetPool(targetNumberCountMax: settings.targetNumberCountMax)
         sharedPool = TargetPool(targetNumberCountMax: settings.targetNumberCountMax)
+        streamCountsMax = MappedSlab(count: settings.targetNumberCountMax)
         outstanding = OutstandingRequests(targetNumberCountMax: settings.targetNumberCountMax)
         random = RandomSource(seed: now.nanoseconds &+ UInt64(core.index) &* 0x9E37_79B9_7F4A_7C15)
         traceSeed = HashSeed(first: random.next(), second: random.next())
@@ -200,6 +203,11 @@ extension Worker {
                 connections[slot].isBroken = true
                 connections[slot].isClosing = true
                 connections[slot].mayRead = true
+                goOn(slot, at: now)
+                return
+            }
+            if readiness.hasError, connections[slot].role == .target, connections[slot].phase == .http2 {
+                breakWriting(slot)
                 goOn(slot, at: now)
                 return
             }

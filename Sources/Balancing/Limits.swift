@@ -174,7 +174,7 @@ public enum Limits {
     /// What waits to be sent on one stream; a writer is told to wait. In pieces of a few, which streams share.
     public static let http2QueueByteCountMax = 64 << 10
     public static let http2QueuePieceByteCount = 4 << 10
-    /// Pieces of all of a worker's streams; then no stream takes more.
+    /// Pieces of all of a worker's streams; then no stream takes a second one.
     public static let http2QueuePieceCountMax = 16_384
     /// Pieces and stream records that a worker keeps for the next stream.
     public static let http2KeptPieceCountMax = 256
@@ -193,6 +193,8 @@ public enum Limits {
     public static let http2ControlFramesPerSecondMax = 32
     /// Granted for each message and each DATA frame that goes either way.
     public static let http2ControlFramesPerFrame = 4
+    /// Between asking a client to begin no more streams and taking none: a long way there and back.
+    public static let http2FarewellSeconds = 1
     /// Answers to PING and SETTINGS that wait to be sent.
     public static let http2UnsentAnswerCountMax = 256
     public static let http2SettingsPerFrameMax = 32
