@@ -136,7 +136,8 @@ let package = Package(
             ],
             swiftSettings: control),
 
-        // Tests. Those of the data plane depend on no server package, so that the inner loop stays short.
+        // Tests. Those of the data plane depend on no server package, so that the inner loop stays short; those of
+        // HTTPCore ask SwiftNIO's parser for a second opinion.
         .target(name: "CAllocationCount", path: "Tests/CAllocationCount"),
         // Certificates by the `openssl` command, for every test that speaks TLS.
         .target(
@@ -169,6 +170,12 @@ let package = Package(
             dependencies: [
                 "CAllocationCount", "CLinux", "LinuxIO", "NetworkMode", "Reactor", "Serving",
                 "TLSTermination",
+            ],
+            swiftSettings: tests),
+        .testTarget(
+            name: "ApplicationModeTests",
+            dependencies: [
+                "ApplicationMode", "Balancing", "CAllocationCount", "CLinux", "LinuxIO", "Serving",
             ],
             swiftSettings: tests),
         .testTarget(

@@ -60,6 +60,8 @@ package struct FlowStatistics: Codable, Sendable, Equatable {
     package var droppedDatagramCount: UInt64 = 0
     package var clientTlsNegotiationErrorCount: UInt64 = 0
     package var targetTlsNegotiationErrorCount: UInt64 = 0
+    /// Requests; nil in network mode.
+    package var http: ExchangeStatistics?
 
     package init() {}
 

@@ -63,16 +63,18 @@ package enum StatusMetrics {
             "weir_load_balancer_available", .gauge,
             help: "1 while no target group is below its dns_failover minimums.",
             loadBalancers.map { Sample([Label("load_balancer", $0.name)], $0.isAvailable ? 1 : 0) })
-        FlowMetrics(prefix: "weir", place: "load balancer")
-            .write(loadBalancers.map { ([Label("load_balancer", $0.name)], $0.statistics) }, to: &text)
+        let rows = loadBalancers.map { ([Label("load_balancer", $0.name)], $0.statistics) }
+        FlowMetrics(prefix: "weir", place: "load balancer").write(rows, to: &text)
+        ExchangeMetrics(prefix: "weir", place: "load balancer", isTargetSide: false).write(rows, to: &text)
     }
 
     private static func writeListeners(_ listeners: [ListenerDescription], to text: inout PrometheusText) {
-        FlowMetrics(prefix: "weir_listener", place: "listener")
-            .write(
-                listeners.map {
-                    ([Label("load_balancer", $0.loadBalancer), Label("listener", $0.id)], $0.statistics)
-                }, to: &text)
+        let rows = listeners.map {
+            ([Label("load_balancer", $0.loadBalancer), Label("listener", $0.id)], $0.statistics)
+        }
+        FlowMetrics(prefix: "weir_listener", place: "listener").write(rows, to: &text)
+        ExchangeMetrics(prefix: "weir_listener", place: "listener", isTargetSide: false).write(
+            rows, to: &text)
     }
 
     private static func writeTargetGroups(_ groups: [TargetGroupDescription], to text: inout PrometheusText) {
@@ -91,8 +93,10 @@ package enum StatusMetrics {
             "weir_target_group_fail_open",
             help: "1 while too few targets are healthy, so that all of them get flows."
         ) { $0.isFailOpen ? 1 : 0 }
-        FlowMetrics(prefix: "weir_target_group", place: "target group")
-            .write(groups.map { ([Label("target_group", $0.name)], $0.statistics) }, to: &text)
+        let rows = groups.map { ([Label("target_group", $0.name)], $0.statistics) }
+        FlowMetrics(prefix: "weir_target_group", place: "target group").write(rows, to: &text)
+        ExchangeMetrics(prefix: "weir_target_group", place: "target group", isTargetSide: true)
+            .write(rows, to: &text)
     }
 
     private static let unhealthyStates: Set = [
@@ -122,8 +126,9 @@ package enum StatusMetrics {
             })
         text.family(
             "weir_target_weight", .gauge, help: "The target's weight.", targets.map { Sample($0, $1.weight) })
-        FlowMetrics(prefix: "weir_target", place: "target").write(
-            targets.map { ($0, $1.statistics) }, to: &text)
+        let rows = targets.map { ($0, $1.statistics) }
+        FlowMetrics(prefix: "weir_target", place: "target").write(rows, to: &text)
+        ExchangeMetrics(prefix: "weir_target", place: "target", isTargetSide: true).write(rows, to: &text)
     }
 
     // MARK: Certificates

@@ -14,10 +14,12 @@ final class ListenerRouting: Sendable {
     let rules: CompiledRules
     /// What targets are told of clients' TLS; nil for nothing.
     let tlsFields: TLSFieldPlan?
+    let mutualAuthentication: MutualAuthentication
 
     init(_ id: ListenerID, _ route: ApplicationRoute, mutualAuthentication: MutualAuthentication) {
         self.id = id
         self.route = route
+        self.mutualAuthentication = mutualAuthentication
         rules = CompiledRules(route.rules)
         tlsFields = TLSFieldPlan(
             route.loadBalancerAttributes, route.listenerAttributes, mutualAuthentication: mutualAuthentication)
@@ -30,19 +32,39 @@ final class ApplicationRouting: Sendable {
     let version: UInt64
     /// Indexed by `ListenerNumber`; nil where a number is not application mode's.
     private let listeners: [ListenerRouting?]
+    /// Indexed by `TargetNumber`.
+    private let isEligible: [Bool]
 
     static let empty = ApplicationRouting(.empty)
 
-    init(_ snapshot: RoutingSnapshot) {
+    /// - Parameter last: Whose compiled rules are taken over for listeners that have not changed.
+    init(_ snapshot: RoutingSnapshot, reusing last: ApplicationRouting? = nil) {
         version = snapshot.version
-        listeners = snapshot.listeners.map { route in
-            route.flatMap { route in
-                route.application.map {
-                    ListenerRouting(
-                        route.id, $0, mutualAuthentication: route.tls?.mutualAuthentication ?? .off)
-                }
+        listeners = snapshot.listeners.enumerated().map { index, route in
+            guard let route, let application = route.application else { return nil }
+            let known = last.flatMap { $0.listener(ListenerNumber(UInt32(index))) }
+            let mutualAuthentication = route.tls?.mutualAuthentication ?? .off
+            if let known, known.route === application, known.id == route.id,
+                known.mutualAuthentication == mutualAuthentication
+            {
+                return known
+            }
+            return ListenerRouting(
+                route.id, application, mutualAuthentication: mutualAuthentication)
+        }
+        var isEligible = [Bool](repeating: false, count: snapshot.endpoints.count)
+        for group in snapshot.groups where group.application != nil {
+            for target in group.targets where Int(target.rawValue) < isEligible.count {
+                isEligible[Int(target.rawValue)] = true
             }
         }
+        self.isEligible = isEligible
+    }
+
+    /// Whether the target gets new requests: it does not while it drains or is unhealthy.
+    func takesRequests(_ target: TargetNumber) -> Bool {
+        let number = Int(target.rawValue)
+        return number < isEligible.count && isEligible[number]
     }
 
     func listener(_ number: ListenerNumber) -> ListenerRouting? {
@@ -65,8 +87,11 @@ final class RoutingShelf: Sendable {
 
     /// The routing of a snapshot; compiled here and now if nobody has done it.
     func routing(for snapshot: RoutingSnapshot) -> ApplicationRouting {
-        if let found = routings.withLock({ $0[snapshot.version] }) { return found }
-        let made = ApplicationRouting(snapshot)
+        let (found, last) = routings.withLock { routings in
+            (routings[snapshot.version], routings.values.max { $0.version < $1.version })
+        }
+        if let found { return found }
+        let made = ApplicationRouting(snapshot, reusing: last)
         put(made)
         return made
     }

@@ -16,6 +16,8 @@ struct Held: BitwiseCopyable {
     var count: UInt32 = 0
 
     var isEmpty: Bool { count == 0 }
+    /// How many bytes the cell has held at most: taking from its front does not change that.
+    var byteCountMax: Int { Int(offset) + Int(count) }
 }
 
 struct Connection: BitwiseCopyable {

@@ -11,6 +11,8 @@ struct TargetPool: ~Copyable {
     private var tops: MappedSlab<UInt32>
     private var counts: MappedSlab<UInt32>
     private(set) var idleCount = 0
+    /// Where `anyIdle` found the last one.
+    private var cursor = 0
 
     init(targetNumberCountMax: Int) {
         tops = MappedSlab(count: targetNumberCountMax)
@@ -23,6 +25,13 @@ struct TargetPool: ~Copyable {
     func top(of target: TargetNumber) -> Int? {
         let top = tops[Int(target.rawValue)]
         return top > 0 ? Int(top) - 1 : nil
+    }
+
+    /// Some connection that waits, of each target in turn. Looks at every target if need be.
+    mutating func anyIdle() -> Int? {
+        guard idleCount > 0 else { return nil }
+        repeat { cursor = (cursor + 1) % tops.count } while tops[cursor] == 0
+        return Int(tops[cursor]) - 1
     }
 
     mutating func insert(_ slot: Int, _ connections: inout MappedSlab<Connection>) {

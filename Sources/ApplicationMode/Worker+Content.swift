@@ -408,7 +408,8 @@ extension Worker {
         case .sourceBroke:
             if isUp { clientBroke(exchange, at: now) } else { targetBroke(exchange, at: now) }
         case .sinkBroke:
-            if isUp { targetBroke(exchange, at: now) } else { clientBroke(exchange, at: now) }
+            if isUp { return writingFailed(sink) }
+            clientBroke(exchange, at: now)
         }
         return false
     }
@@ -445,6 +446,7 @@ extension Worker {
                     connections[source].hasEnded = true
                     guard isTunnel else { return .sourceBroke }
                     lane.isDone = true
+                    endWriting(sink)
                     return .moved(true)
                 case .failed:
                     return .sourceBroke

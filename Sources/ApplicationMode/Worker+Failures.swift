@@ -225,6 +225,8 @@ extension Worker {
             timers.set(slot, to: targetDeadline(target))
             return
         }
+        // The timer that fired is gone, and the connection may stay.
+        defer { if connections[slot].phase == .http1 { armClient(slot, at: now) } }
         if exchanges[exchange].phase == .connecting {
             noteConnectFailure(exchange, at: now)
             fail(exchange, .connectTimedOut, at: now)

@@ -315,7 +315,7 @@ extension Worker {
             rest.offset += UInt32(count)
             rest.count -= UInt32(count)
             if rest.count == 0 {
-                cells.free(cell: cell)
+                free(lane.held)
                 rest = Held()
             }
             if isUp { exchanges[exchange].up.held = rest } else { exchanges[exchange].down.held = rest }

@@ -33,6 +33,7 @@ extension Worker {
     /// A stream has ended: there is room for another, or the connection has done its work.
     mutating func shareAgain(_ slot: Int, at now: Instant) {
         guard !connections[slot].http2.wantsToClose, !connections[slot].isClosing,
+            routing.takesRequests(connections[slot].target),
             core.snapshot.endpoint(of: connections[slot].target) == connections[slot].peer
         else {
             leaveSharedPool(slot)

@@ -31,7 +31,7 @@ extension Worker {
             cells.copy(
                 cell: Int(held.cellPlusOne) - 1, offset: Int(held.offset), byteCount: Int(held.count),
                 into: &input)
-            cells.free(cell: Int(held.cellPlusOne) - 1)
+            free(held)
             connections[slot].input = Held()
             filling.byteCount = Int(held.count)
         }
@@ -116,7 +116,7 @@ extension Worker {
             connections[slot].output.count -= UInt32(count)
             return false
         }
-        cells.free(cell: cell)
+        free(held)
         connections[slot].output = Held()
         return true
     }
@@ -161,7 +161,9 @@ extension Worker {
     }
 
     mutating func free(_ held: Held) {
-        if held.cellPlusOne > 0 { cells.free(cell: Int(held.cellPlusOne) - 1) }
+        if held.cellPlusOne > 0 {
+            cells.free(cell: Int(held.cellPlusOne) - 1, havingHeld: held.byteCountMax)
+        }
     }
 
     // MARK: - One call

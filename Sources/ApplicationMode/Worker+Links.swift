@@ -62,8 +62,11 @@ extension Worker {
 
     /// The exchange is through with its target, or gives it up.
     ///
-    /// - Parameter isClean: All was said on both sides: a connection of HTTP/1 may carry another exchange.
-    mutating func leaveTarget(_ exchange: Int, isClean: Bool, at now: Instant) {
+    /// - Parameters:
+    ///   - isClean: All was said on both sides: a connection of HTTP/1 may carry another exchange.
+    ///   - isAnswered: A connection that is of no use any more ends without a reset, for the target may not have
+    ///     read all that was sent.
+    mutating func leaveTarget(_ exchange: Int, isClean: Bool, isAnswered: Bool = false, at now: Instant) {
         guard let target = exchanges[exchange].target else { return }
         let stream = exchanges[exchange].targetStream
         let isConnecting = connections[target].phase == .connecting || connections[target].phase == .securing
@@ -84,7 +87,7 @@ extension Worker {
         } else if isClean, !connections[target].hasEnded {
             pool(target, at: now)
         } else {
-            closeTarget(target, withReset: !isClean, at: now)
+            closeTarget(target, withReset: !isClean && !isAnswered, at: now)
         }
     }
 }

@@ -259,7 +259,7 @@ extension Worker {
         let client = Int(exchanges[exchange].client)
         let isClean = exchanges[exchange].up.isDone
         leaveTarget(
-            exchange, isClean: isClean && exchanges[exchange].isTargetPersistent, at: now)
+            exchange, isClean: isClean && exchanges[exchange].isTargetPersistent, isAnswered: true, at: now)
         let isPersistent = exchanges[exchange].isClientPersistent && isClean
         let stream = exchanges[exchange].clientStream
         end(exchange, at: now)
@@ -269,6 +269,8 @@ extension Worker {
             retireIfOld(client, at: now)
         } else if isPersistent {
             connections[client].lastActivityAt = now
+            // Its head went out before draining began, and promised to go on.
+            if core.isDraining { armClient(client, at: now) }
         } else {
             leave(client, isClean: isClean, at: now)
         }
@@ -326,8 +328,10 @@ extension Worker {
             output.append(response.contentType)
             output.append("\r\n")
         }
-        endOwnHead(exchange, contentByteCount: response.messageBody.utf8.count)
-        if !exchanges[exchange].isHead { output.append(response.messageBody) }
+        // RFC 9110 section 8.6: a 204 has no content, and does not say how long it is.
+        let hasContent = response.statusCode != 204
+        endOwnHead(exchange, contentByteCount: hasContent ? response.messageBody.utf8.count : nil)
+        if hasContent, !exchanges[exchange].isHead { output.append(response.messageBody) }
         sendOwnAnswer(exchange, response.statusCode, at: now)
     }
 
@@ -361,13 +365,16 @@ extension Worker {
         OwnAnswer.begin(status, date: date, into: &output)
     }
 
-    private mutating func endOwnHead(_ exchange: Int, contentByteCount: Int) {
-        output.append("Content-Length: ")
-        output.append(decimal: UInt64(contentByteCount))
+    private mutating func endOwnHead(_ exchange: Int, contentByteCount: Int?) {
+        if let contentByteCount {
+            output.append("Content-Length: ")
+            output.append(decimal: UInt64(contentByteCount))
+            output.append("\r\n")
+        }
         output.append(
             exchanges[exchange].isClientPersistent
-                ? (exchanges[exchange].version == .http10 ? "\r\nConnection: keep-alive\r\n\r\n" : "\r\n\r\n")
-                : "\r\nConnection: close\r\n\r\n")
+                ? (exchanges[exchange].version == .http10 ? "Connection: keep-alive\r\n\r\n" : "\r\n")
+                : "Connection: close\r\n\r\n")
     }
 
     private mutating func sendOwnAnswer(_ exchange: Int, _ status: Int, at now: Instant) {

@@ -63,6 +63,8 @@ extension Worker {
             exchanges[exchange].isTargetPersistent = false
         case .refuse:
             exchangeCounters.add(1, .desyncRefusals, listener: exchanges[exchange].listener)
+            // What follows may be a part of it to others.
+            exchanges[exchange].isClientPersistent = false
             return answerInstead(exchange, bytes, .fail(.desync))
         }
         let rule = listener.rules.match(

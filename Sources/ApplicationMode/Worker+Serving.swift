@@ -17,6 +17,23 @@ extension Worker: ServingWorker {
             if group.application != nil { spreader.adopt(group, outstanding: outstanding, at: now) }
             return spreader
         }
+        closeUnwanted(at: now)
+    }
+
+    /// Idle connections to targets that get no more requests would keep those from being drained.
+    private mutating func closeUnwanted(at now: Instant) {
+        for slot in 0..<connectionSlots.scanBound where connections[slot].role == .target {
+            guard !routing.takesRequests(connections[slot].target) else { continue }
+            if connections[slot].phase == .idle {
+                pool.remove(slot, &connections)
+                closeTarget(slot, at: now)
+            } else if connections[slot].phase == .http2 {
+                leaveSharedPool(slot)
+                guard connections[slot].exchangePlusOne == 0 else { continue }
+                connections[slot].http2.goAway()
+                markDirty(slot)
+            }
+        }
     }
 
     /// Group indexes are the snapshot's: what is under way follows its group, or has none any more.

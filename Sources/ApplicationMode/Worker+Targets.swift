@@ -17,7 +17,11 @@ extension Worker {
                 let target = chooseTarget(exchange, at: now),
                 let endpoint = core.snapshot.endpoint(of: target)
             else {
-                fail(exchange, tried == 0 ? .noTarget : .connectFailed, at: now)
+                // What became of the last attempt, when no target is left.
+                let isTimedOut = exchanges[exchange].failure == .connectTimedOut
+                fail(
+                    exchange, tried == 0 ? .noTarget : isTimedOut ? .connectTimedOut : .connectFailed, at: now
+                )
                 return
             }
             exchanges[exchange].tried.insert(target)
@@ -39,7 +43,11 @@ extension Worker {
                 send(exchange, at: now)
                 return
             }
-            switch connect(exchange, to: target, endpoint, at: now) {
+            var start = connect(exchange, to: target, endpoint, at: now)
+            if start == .noDescriptor, makeRoom(at: now) {
+                start = connect(exchange, to: target, endpoint, at: now)
+            }
+            switch start {
             case .begun: return
             case .refused:
                 noteConnectFailure(exchange, at: now)
@@ -109,6 +117,14 @@ extension Worker {
         }
     }
 
+    /// Closes a connection that waits in the pool, of any target: what idles must not keep out what is asked for.
+    private mutating func makeRoom(at now: Instant) -> Bool {
+        guard let idle = pool.anyIdle() else { return false }
+        pool.remove(idle, &connections)
+        closeTarget(idle, at: now)
+        return true
+    }
+
     private mutating func abandon(_ slot: Int, _ socket: Descriptor) {
         socket.close()
         connections[slot].phase = .free
@@ -163,6 +179,7 @@ extension Worker {
             unlinkTarget(exchange)
             noteConnectFailure(exchange, at: now)
             exchanges[exchange].phase = .connecting
+            exchanges[exchange].failure = isTimedOut ? .connectTimedOut : .connectFailed
             if exchanges[exchange].tried.count >= exchanges[exchange].attemptCountMax {
                 fail(exchange, isTimedOut ? .connectTimedOut : .connectFailed, at: now)
             } else {
@@ -256,8 +273,12 @@ extension Worker {
     /// The exchange is over and the connection good for another.
     mutating func pool(_ slot: Int, at now: Instant) {
         guard !connections[slot].isClosing, connections[slot].input.isEmpty, connections[slot].output.isEmpty,
-            !core.isDraining, core.snapshot.endpoint(of: connections[slot].target) == connections[slot].peer,
-            pool.idleCount(of: connections[slot].target) < Limits.pooledConnectionsPerTargetMax
+            !core.isDraining, routing.takesRequests(connections[slot].target),
+            core.snapshot.endpoint(of: connections[slot].target) == connections[slot].peer,
+            pool.idleCount(of: connections[slot].target) < Limits.pooledConnectionsPerTargetMax,
+            // Content that moved by splice, or filled a read, leaves `mayRead` set. What is still there would be
+            // taken for the next answer, and if nothing is, the next event would end the connection.
+            !connections[slot].mayRead || !hasBytesOrEnd(slot, at: now)
         else {
             closeTarget(slot, at: now)
             return
@@ -271,13 +292,18 @@ extension Worker {
 
     /// An idle connection has an event, or is too old: whatever it is, nobody asked for it.
     mutating func leavePool(_ slot: Int, at now: Instant) {
-        // Room to write is no news of an idle connection.
+        // Room to write is no news of an idle connection, nor are the tickets of a TLS session.
+        let hasNews = connections[slot].mayRead && hasBytesOrEnd(slot, at: now)
         guard
-            connections[slot].mayRead || connections[slot].isClosing || targetDeadline(slot) <= now
-                || !timers.isArmed(slot)
+            hasNews || connections[slot].isClosing || targetDeadline(slot) <= now || !timers.isArmed(slot)
         else { return }
         pool.remove(slot, &connections)
         closeTarget(slot, at: now)
+    }
+
+    private mutating func hasBytesOrEnd(_ slot: Int, at now: Instant) -> Bool {
+        let filling = fill(slot, at: now)
+        return filling.byteCount > 0 || filling.failure != nil || connections[slot].hasEnded
     }
 
     // MARK: - The end

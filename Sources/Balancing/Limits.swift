@@ -164,6 +164,10 @@ public enum Limits {
     /// Names, values and 32 bytes for each; RFC 9113 section 6.5.2.
     public static let http2HeaderListByteCountMax = 64 << 10
     public static let http2FieldCountMax = 256
+    /// The HPACK table of what is sent. It halves the work of sending fields again, and costs an idle connection up
+    /// to three times as much memory: there are many clients' connections, and few to targets.
+    public static let http2ServerEncoderTableByteCount = 1 << 10
+    public static let http2ClientEncoderTableByteCount = 4 << 10
     /// What one worker's sessions report of heads at a time; they pause there.
     public static let http2FieldAreaByteCount = 512 << 10
     public static let http2HeadsPerReceptionMax = 64

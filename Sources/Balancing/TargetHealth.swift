@@ -72,6 +72,8 @@ public enum ProbeFailure: Hashable, Sendable, Codable {
     case closedEarly(byteCountReceived: Int)
     case malformedAnswer(String)
     case statusMismatch(code: Int)
+    /// The same for the status of a gRPC call.
+    case callStatusMismatch(code: Int)
     /// A datagram came back that is not the expected answer.
     case unexpectedAnswer
     /// Real traffic was refused (ICMP port unreachable), whatever the last probe said.
@@ -82,7 +84,7 @@ public enum ProbeFailure: Hashable, Sendable, Codable {
     public var reason: TargetHealthReason {
         switch self {
         case .timedOut: .timeout
-        case .statusMismatch: .responseCodeMismatch
+        case .statusMismatch, .callStatusMismatch: .responseCodeMismatch
         case .balancerFault: .internalError
         case .connectionRefused, .unreachable, .connectionReset, .tlsFailed, .closedEarly,
             .malformedAnswer, .unexpectedAnswer, .trafficRefused:
@@ -116,6 +118,8 @@ public enum ProbeFailure: Hashable, Sendable, Codable {
             "\(endpoint) answered something that is not \(check.protocol.isHTTP ? "HTTP" : "an answer"): \(what)."
         case .statusMismatch(let code):
             "Health checks failed with these codes: [\(code)]; expected \(check.matcher)."
+        case .callStatusMismatch(let code):
+            "Health checks failed with these gRPC codes: [\(code)]; expected \(check.matcher)."
         case .unexpectedAnswer:
             "\(endpoint) answered, but not what was expected."
         case .trafficRefused:

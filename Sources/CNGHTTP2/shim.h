@@ -62,6 +62,7 @@ static inline void *weir_memory_calloc(size_t count, size_t size, void *user) {
 
 static inline void *weir_memory_realloc(void *piece, size_t size, void *user) {
     weir_session_memory *memory = (weir_session_memory *)user;
+    if (!piece) return weir_memory_malloc(size, user);
     // The shared buffer is never made larger: that takes a callback which is not set. NULL says no memory.
     if (piece == (void *)memory->frame_buffer) return NULL;
     weir_memory_count(memory, piece, -1);

@@ -37,7 +37,8 @@ package struct ListenerTicket: Hashable, Sendable {
 
 /// Totals over all workers at one moment.
 package struct CounterReport: Sendable {
-    /// Indexed by `FlowCounter.rawValue`, for each target number that was asked for.
+    /// For each target number that was asked for: indexed by `FlowCounter.rawValue`, and behind those by
+    /// `ExchangeCounter.rawValue`.
     package var targets: [TargetNumber: [UInt64]]
     package var listeners: [ListenerNumber: [UInt64]]
     /// Indexed by `WorkerCounter.rawValue`.

@@ -15,6 +15,8 @@ package struct ProbeExchange: Sendable {
         case secured(mayBeRefused: Bool)
         /// A piece of the stream, or one datagram.
         case received(ArraySlice<UInt8>)
+        /// Over HTTP/2: parts of the answer, as they are known.
+        case answered(statusCode: Int?, callStatus: Int?, isWhole: Bool)
         /// The target has shut its side of the stream.
         case closed
         /// The system reported an error.
@@ -27,6 +29,8 @@ package struct ProbeExchange: Sendable {
         /// Agree on TLS; `secured` tells of it, and everything after goes through it.
         case handshake
         case send([UInt8])
+        /// Ask over HTTP/2; `answered` tells of what came.
+        case ask(ProbeQuestion)
         /// Say that nothing more comes from here, and go on listening.
         case endSending
         /// The probe has ended. Close the socket; later events change nothing.
@@ -36,6 +40,8 @@ package struct ProbeExchange: Sendable {
     private enum Kind: Sendable {
         case connection
         case http
+        /// HTTP/2, or gRPC on it.
+        case streams
         case datagram(DatagramQuery)
     }
 
@@ -54,6 +60,9 @@ package struct ProbeExchange: Sendable {
     private var state = State.connecting
     private var parser: ProbeResponseParser
     private var byteCountReceived = 0
+    /// Of an answer over HTTP/2.
+    private var statusCode: Int?
+    private var callStatus: Int?
     private var unexpectedDatagramCount = 0
 
     package init(
@@ -68,7 +77,7 @@ package struct ProbeExchange: Sendable {
         case .tcp, .tls:
             kind = .connection
         case .http, .https:
-            kind = .http
+            kind = check.protocolVersion == .http1 ? .http : .streams
         case .udp:
             // The control plane refuses a UDP check without a probe; nothing matches an empty prefix.
             let probe = check.datagram ?? DatagramProbe(payload: [], expectation: .prefix([]))
@@ -100,6 +109,12 @@ package struct ProbeExchange: Sendable {
         case (.awaitingAnswer, .received(let bytes)):
             byteCountReceived += bytes.count
             return receive(bytes)
+        case (.awaitingAnswer, .answered(let statusCode, let callStatus, let isWhole)):
+            self.statusCode = self.statusCode ?? statusCode
+            self.callStatus = callStatus ?? self.callStatus
+            return judgeStreams(isWhole: isWhole)
+        case (_, .answered):
+            return .wait
         case (.connecting, .closed), (.awaitingAnswer, .closed):
             return close()
         case (.handshaking, .closed):
@@ -124,6 +139,11 @@ package struct ProbeExchange: Sendable {
         switch kind {
         case .connection: .finish(.success)
         case .http: .send(request)
+        case .streams:
+            .ask(
+                ProbeQuestion(
+                    path: check.path, authority: host, isSecure: check.protocol.usesTLS,
+                    isCall: check.protocolVersion == .grpc))
         case .datagram(let query): .send(query.bytes)
         }
     }
@@ -152,7 +172,7 @@ package struct ProbeExchange: Sendable {
 
     private mutating func receive(_ bytes: ArraySlice<UInt8>) -> Action {
         switch kind {
-        case .connection:
+        case .connection, .streams:
             return .wait
         case .http:
             parser.feed(bytes)
@@ -170,6 +190,24 @@ package struct ProbeExchange: Sendable {
         let action = judge()
         guard action == .wait else { return action }
         return .finish(.failure(.closedEarly(byteCountReceived: byteCountReceived)))
+    }
+
+    /// The same over HTTP/2: the head decides, and of a call the status that ends it.
+    private func judgeStreams(isWhole: Bool) -> Action {
+        guard let statusCode else { return .wait }
+        guard check.protocolVersion == .grpc else {
+            let isMatch = check.matcher.matches(statusCode)
+            return .finish(isMatch ? .success : .failure(.statusMismatch(code: statusCode)))
+        }
+        guard let callStatus else {
+            guard isWhole else { return .wait }
+            return .finish(
+                .failure(
+                    statusCode == 200
+                        ? .malformedAnswer("it has no grpc-status") : .statusMismatch(code: statusCode)))
+        }
+        let isMatch = check.matcher.matches(callStatus)
+        return .finish(isMatch ? .success : .failure(.callStatusMismatch(code: callStatus)))
     }
 
     /// The outcome, if what was read decides it.
@@ -207,4 +245,13 @@ package struct ProbeExchange: Sendable {
         let phase: ProbeFailure.Phase = byteCountReceived == 0 ? .awaitingAnswer : .receivingAnswer
         return .timedOut(phase, byteCountReceived: byteCountReceived)
     }
+}
+
+/// What is asked of a target over HTTP/2.
+package struct ProbeQuestion: Hashable, Sendable {
+    package let path: String
+    package let authority: String
+    package let isSecure: Bool
+    /// A gRPC call with an empty message, not a GET.
+    package let isCall: Bool
 }

@@ -2,6 +2,7 @@
 // socket, frees the slot and ends the timeout, once.
 
 import Balancing
+import HTTPCore
 import LinuxIO
 import TLSTermination
 
@@ -22,6 +23,8 @@ struct RunningProbe {
     var unsent: ArraySlice<UInt8> = []
     /// Open from the handshake of an HTTPS or TLS check on; freed before the socket is closed.
     var session = TLSSession.none
+    /// Open while an HTTP/2 or gRPC check converses; freed with the probe.
+    var http2 = HTTP2Session.none
 }
 
 /// What stays the same during a probe.
@@ -147,7 +150,7 @@ extension ProberLoop {
         for token in tokens where isCurrent(token) { receive(token.index) }
     }
 
-    private mutating func sendUnsent(_ slot: Int) {
+    mutating func sendUnsent(_ slot: Int) {
         guard probes[slot]?.stage == .conversing, let socket = probes[slot]?.connection.socket,
             let unsent = probes[slot]?.unsent, !unsent.isEmpty
         else { return }
@@ -197,10 +200,18 @@ extension ProberLoop {
     }
 
     mutating func step(_ slot: Int, _ event: ProbeExchange.Event) {
+        if case .received(let bytes) = event, probes[slot]?.http2.isOpen == true {
+            // Bytes count as an answer that begins, and the session says what they mean.
+            _ = probes[slot]?.exchange.on(event)
+            receiveHTTP2(slot, bytes, at: .now)
+            return
+        }
         guard let action = probes[slot]?.exchange.on(event) else { return }
         switch action {
         case .wait:
             break
+        case .ask(let question):
+            askHTTP2(slot, question, at: .now)
         case .handshake:
             beginTLS(slot)
         case .send(let bytes):
@@ -243,6 +254,7 @@ extension ProberLoop {
 
     private mutating func release(_ slot: Int) -> ProbeConnection? {
         guard let probe = probes[slot]?.connection else { return nil }
+        probes[slot]?.http2.free()
         probes[slot]?.session.free()
         probe.socket.close()
         timeouts.cancel(slot)

@@ -25,6 +25,9 @@ extension ProberLoop {
             return
         }
         probes[slot]?.session = session
+        if targets[probe.entry]?.target.check.protocolVersion ?? .http1 != .http1 {
+            probes[slot]?.session.offer("h2")
+        }
         probes[slot]?.stage = .handshaking
         continueHandshake(slot)
     }

@@ -5,6 +5,7 @@
 // all of them.
 
 import Balancing
+import HTTPCore
 import LinuxIO
 import Reactor
 
@@ -37,6 +38,10 @@ struct ProberLoop: ~Copyable {
     var unread: [Token] = []
     /// What passes between a probe and its TLS session, for the length of one call.
     let scratch = ByteRegion(byteCount: ProberLoop.streamReceiveByteCountMax)
+    // For checks over HTTP/2, used within one call.
+    let http2Pool = HTTP2Pool()
+    var http2Inbox: HTTP2Inbox? = HTTP2Inbox()
+    var fieldBlock = HTTP2FieldBlock()
 
     init(
         epoll: EpollHandle, seed: UInt64, now: Instant, onReport: @escaping @Sendable (ProbeReport) -> Void

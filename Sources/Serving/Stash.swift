@@ -7,8 +7,12 @@ import TLSTermination
 public struct Stash: ~Copyable {
     private var region: ByteRegion
     private var allocator: SlotAllocator
-    /// Warm cells beyond this many give their pages back, so that a crowd of slow readers leaves no memory behind.
+    /// Cells beyond this many give their pages back, so that a crowd of slow readers leaves no memory behind.
     private let warmCellCount: Int
+    /// Up to so many stay warm that held no more than this: giving pages back and touching new ones costs 8 µs, which
+    /// every exchange would pay of more than `warmCellCount` under way.
+    private static let littleCellCount = 1_024
+    private static let littleByteCount = 32 << 10
     public let cellByteCount: Int
 
     /// - Parameter cellByteCount: What a cell takes; address space for all of them is reserved at once.
@@ -65,9 +69,11 @@ public struct Stash: ~Copyable {
         session.write(from: region, at: cell * cellByteCount + offset, byteCount: byteCount)
     }
 
-    public mutating func free(cell: Int) {
+    /// - Parameter byteCount: How many bytes it held at most, if that is known.
+    public mutating func free(cell: Int, havingHeld byteCount: Int = .max) {
         allocator.free(cell)
-        if cell >= warmCellCount {
+        let isLittle = byteCount <= Self.littleByteCount && cell < Self.littleCellCount
+        if cell >= warmCellCount, !isLittle {
             region.discard(at: cell * cellByteCount, byteCount: cellByteCount)
         }
     }

@@ -75,6 +75,12 @@ extension TLSSession {
         return unsafe String(decoding: UnsafeBufferPointer(start: bytes, count: Int(count)), as: UTF8.self)
     }
 
+    /// Offers one protocol in place of the context's, before the handshake; see SSL_set_alpn_protos(3).
+    package func offer(_ name: String) {
+        let wire = [UInt8(clamping: name.utf8.count)] + Array(name.utf8)
+        _ = unsafe SSL_set_alpn_protos(handle, wire, UInt32(wire.count))
+    }
+
     /// Whether that is this one. Allocates nothing.
     package func speaks(_ name: StaticString) -> Bool {
         var bytes: UnsafePointer<UInt8>?

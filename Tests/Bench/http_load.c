@@ -14,6 +14,9 @@
 //                   taken waits for one. Its latency counts from when it was due, not from when it could go
 //   --certificate F over TLS, see tls.h; HTTP/2 by ALPN
 //
+// HTTP/2 is spoken by hand: h2load(1) neither keeps its connections at rest nor warms them up apart from what is
+// measured, and starts its next request when the last is answered.
+//
 // Every answer must be a 200 with as much content as was asked for. One that is not is an error and its connection is
 // replaced.
 #include "tls.h"

@@ -1,4 +1,5 @@
 // glibc lets a program define malloc for itself and still reach its own as __libc_malloc.
+#include <semaphore.h>
 #include "CAllocationCount.h"
 
 #include <malloc.h>
@@ -69,3 +70,13 @@ uint64_t allocation_count(void) { return __atomic_load_n(&count, __ATOMIC_RELAXE
 uint64_t allocation_own_count(void) { return own_count; }
 
 int64_t allocation_live_byte_count(void) { return live_bytes; }
+
+static sem_t instruments;
+
+__attribute__((constructor)) static void make_instruments(void) { sem_init(&instruments, 0, 1); }
+
+void instruments_take(void) {
+    while (sem_wait(&instruments) != 0) {}
+}
+
+void instruments_give_back(void) { sem_post(&instruments); }

@@ -141,6 +141,26 @@ enum ApplicationFile {
         #expect(state.tlsDemand.targets.map(\.route) == [route])
     }
 
+    @Test func `rules stay the same object until something in them changes`() async throws {
+        let fixture = try await RegistryFixture(ApplicationFile.text())
+        func route() throws -> ApplicationRoute {
+            try #require(fixture.workers.snapshot.listeners[0]?.application)
+        }
+        let first = try route()
+        try await fixture.report("10.0.0.1:80", .healthy)
+        try await fixture.register("10.0.0.9", in: "web")
+        #expect(try route() === first)
+        for text in [
+            ApplicationFile.text(loadBalancer: "idle_timeout.timeout_seconds: 7"),
+            ApplicationFile.text(attributes: "routing.http.response.server.enabled: false"),
+            ApplicationFile.text(action: "{ type: forward, target_group: canary }"),
+        ] {
+            let before = try route()
+            _ = try await fixture.apply(text)
+            #expect(try route() !== before)
+        }
+    }
+
     // MARK: Slow start
 
     private static func startedAt(_ fixture: RegistryFixture) throws -> [String: UInt64] {

@@ -60,6 +60,28 @@ func complaints(_ yaml: String) -> [String] {
         #expect(lines.last == "weir.yaml:201: there are 300 more errors. Correct those above first.")
     }
 
+    @Test func `what a message quotes makes it neither long nor several lines`() {
+        let value = String(repeating: "a", count: 100_000) + "\\n\\u2028b"
+        let lines = complaints(
+            """
+            load_balancers:
+              - name: site
+                type: application
+                addresses: [10.0.0.1]
+                attributes: { "idle_timeout.timeout_seconds": "\(value)", "routing.http2.enabled": "\\n" }
+                listeners:
+                  - port: 80
+                    protocol: HTTP
+                    default_action: { type: fixed_response, fixed_response: { status_code: 404 } }
+                    rules:
+                      - priority: 1
+                        conditions: [ { path_pattern: { values: ["\(value)", "/a\\nb"] } } ]
+                        actions: [ { type: fixed_response, fixed_response: { status_code: 404 } } ]
+            """)
+        #expect(lines.count == 4)
+        #expect(lines.allSatisfy { $0.utf8.count < 4_096 && !$0.contains(where: \.isNewline) })
+    }
+
     @Test func `an error carries line, column and path for machines`() throws {
         let error = try #require(throws: ConfigurationErrors.self) {
             try Configuration.parse(

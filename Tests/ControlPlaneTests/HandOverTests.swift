@@ -64,6 +64,42 @@ import Testing
         #expect(try await new.target("192.0.2.13:80") == nil)
     }
 
+    @Test func `rules made at runtime and slow starts go over`() async throws {
+        let file = ApplicationFile.text(web: "slow_start.duration_seconds: 30")
+        let old = try await RegistryFixture(file)
+        var path = ConditionDescription()
+        path.pathPattern = .init(values: ["/c"])
+        _ = try await old.registry.createRule(
+            RuleRequest(
+                priority: 15, conditions: [path],
+                action: .forward([ForwardDescription(targetGroup: "web", weight: 1)])), of: "site:80")
+        try await old.report("10.0.0.1:80", .healthy)
+        try await old.register("10.0.0.3", "10.0.0.4", in: "web")
+        try await old.report("10.0.0.3:80", .healthy)
+        old.time.advance(seconds: 10)
+        let rules = try await old.registry.rules(of: "site:80")
+
+        let past = try await old.registry.beginUpgrade()
+        // The new process counts its own time, and has not seen ten seconds yet.
+        let start = try #require(file.range(of: "        rules:"))
+        let new = try await successor(of: past, yaml: String(file[..<start.lowerBound]))
+        #expect(try await new.registry.rules(of: "site:80") == rules)
+        func startedSecondsAgo(_ endpoint: String) async throws -> Double? {
+            let number = try new.number(endpoint)
+            let registration = try #require(await new.registry.state.registration(number)?.registration)
+            let now = new.time.clock.now()
+            return registration.slowStartBegan.map { Double(now.nanoseconds(since: $0)) / 1e9 }
+        }
+        #expect(try await startedSecondsAgo("10.0.0.1:80") == nil)
+        let elapsed = try #require(try await startedSecondsAgo("10.0.0.3:80"))
+        let now = Double(new.time.clock.now().nanoseconds) / 1e9
+        #expect(elapsed == min(10, now))
+        // One that has yet to become healthy starts slowly then.
+        await new.registry.takeOver()
+        try await new.report("10.0.0.4:80", .healthy)
+        #expect(try await startedSecondsAgo("10.0.0.4:80") == 0)
+    }
+
     @Test func `changes are refused until it is clear who serves`() async throws {
         let old = try await RegistryFixture(Self.web)
         let past = try await old.registry.beginUpgrade()

@@ -136,7 +136,7 @@ import Testing
     @Test func `statistics take CloudWatch's names`() {
         let row = FlowCounter.allCases.map { UInt64(1) << UInt64($0.rawValue) }
         let value = { (counter: FlowCounter) in UInt64(1) << UInt64(counter.rawValue) }
-        let statistics = FlowStatistics(counters: row)
+        let statistics = FlowStatistics(counters: row, isApplication: false)
         #expect(statistics.newFlowCountTcp == value(.newTCPFlows))
         #expect(statistics.activeFlowCountUdp == value(.activeUDPFlows))
         #expect(statistics.processedBytesTcp == value(.clientBytesTCP) + value(.targetBytesTCP))

@@ -11,7 +11,7 @@ import pytest
 
 from harness import servers
 from harness.http import (
-    Client, Target, application, ask, chunked, head, http_group, http_listener, request, response, site)
+    Client, Target, application, ask, chunked, head, http_group, http_listener, request, response, self_signed, site)
 from harness.waiting import eventually
 
 CURL = ["curl", "--silent", "--show-error", "--max-time", "30"]
@@ -56,7 +56,7 @@ def test_curl_gets_a_page_and_keeps_its_connection(make_weir, serve, entrance):
 
 def test_head_has_no_content_but_its_length(make_weir, serve, entrance):
     target = serve(Target(lambda r, p: head("HTTP/1.1 200 OK", [("Content-Length", 12_345)])))
-    make_weir(site(entrance, [target]))
+    make_weir(site(entrance, [target], workers=1))
     out = curl("--head", f"http://127.0.0.1:{entrance}/").decode()
     assert "Content-Length: 12345" in out
     with Client(entrance) as client:
@@ -138,6 +138,29 @@ def test_large_content_goes_both_ways_at_once(make_weir, serve, entrance, is_chu
     assert answer.framing == ("chunked" if is_chunked else "counted")
 
 
+# TLS
+
+def test_https_serves_large_content_both_ways_and_keeps_its_connection(make_weir, serve, entrance, directory):
+    target = serve(Target(echo, keeps=False))
+    certificate, key = self_signed(directory)
+    weir = make_weir(application([http_group("web", [target.target])], [http_listener(
+        entrance, "web", protocol="HTTPS", certificates=[{"certificate": certificate, "private_key": key}])]))
+    url = f"https://127.0.0.1:{entrance}/"
+    data = noise(6_000_000)
+    (directory / "data").write_bytes(data)
+    for options in ([], ["-H", "Transfer-Encoding: chunked"], ["-H", "Expect:"]):
+        out = curl("--insecure", "--http1.1", *options, "--data-binary", f"@{directory}/data", url)
+        assert digest(out) == digest(data), options
+    out = curl("--insecure", "--http1.1", "-w", "%{num_connects}\\n", url, url, url)
+    assert out.decode() == "1\n0\n0\n"
+    assert target.requests[-1].get("x-forwarded-proto") == "https"
+    # Slow to read, and gone in the middle.
+    slow = subprocess.run([*CURL, "--insecure", "--http1.1", "--limit-rate", "2M", "--max-time", "1",
+                           "--data-binary", f"@{directory}/data", url], capture_output=True, timeout=30)
+    assert slow.returncode == 28
+    eventually(lambda: weir.active_tcp_count() == 0)
+
+
 # Framing
 
 def test_trailers_pass_both_ways(make_weir, serve, entrance):
@@ -156,7 +179,8 @@ def test_trailers_pass_both_ways(make_weir, serve, entrance):
 
 
 def test_messages_in_single_bytes_are_the_same_messages(make_weir, serve, entrance):
-    answer = head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked")]) + chunked(b"one", b"two", trailers=[("T", "v")])
+    answer = head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked")]) + chunked(
+        b"one", b"two", trailers=[("T", "v")])
 
     def slowly(request, peer):
         for index in range(len(answer)):
@@ -430,6 +454,15 @@ def test_connections_to_targets_are_reused_across_clients(make_weir, serve, entr
     make_weir(site(entrance, [target], workers=1))
     for _ in range(30):
         assert ask(entrance).status == 200
+    assert len(target.peers) == 1
+
+
+def test_a_connection_whose_long_content_was_spliced_is_used_again(make_weir, serve, entrance):
+    target = serve(Target(lambda r, p: response(body=noise(1_000_000))))
+    make_weir(site(entrance, [target]))
+    with Client(entrance) as client:
+        for _ in range(8):
+            assert len(client.ask().body) == 1_000_000
     assert len(target.peers) == 1
 
 

@@ -134,9 +134,9 @@ import Testing
         let letters = Array("\(name.spelling)".utf8)
         func recognised(_ bytes: [UInt8]) -> FieldName {
             // At the end of the bytes, and with others behind.
-            let alone = FieldName.recognised(bytes.span, 0..<bytes.count)
-            let within = [0x58] + bytes + Array(": value\r\n".utf8)
-            #expect(FieldName.recognised(within.span, 1..<(1 + bytes.count)) == alone)
+            let alone = FieldName(naming: bytes.span)
+            let within = [0x58, 0x3A] + bytes + Array(": value\r\n".utf8)
+            #expect(FieldName(naming: within.span.extracting(2..<(2 + bytes.count))) == alone)
             return alone
         }
         #expect(recognised(letters) == name)
@@ -144,9 +144,9 @@ import Testing
         #expect(recognised(letters + [0x73]) == .other)
         #expect(recognised(Array(letters.dropLast())) == .other)
         for place in letters.indices {
-            // Every other token character in this place, but the same letter in the other case.
-            for byte in (0x21...0x7E as ClosedRange<UInt8>)
-            where isToken(byte) && byte | 0x20 != letters[place] | 0x20 {
+            // Every other byte in this place, but the same letter in the other case.
+            for byte in 0...UInt8.max
+            where byte != letters[place] && !((0x41...0x5A).contains(byte) && byte | 0x20 == letters[place]) {
                 var other = letters
                 other[place] = byte
                 #expect(recognised(other) == .other, "\(String(decoding: other, as: UTF8.self))")

@@ -1,6 +1,7 @@
 // Blocking clients and servers on loopback, and a network mode to put between them.
 
 import Balancing
+import CAllocationCount
 import CLinux
 import Glibc
 import LinuxIO
@@ -300,4 +301,21 @@ func pattern(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
 }
 
 /// Suites whose workers take part in fault plans and counts, of which there is one at a time per process.
-@Suite(.serialized, .enabled(if: weir_faults_available())) enum `Instrumented workers` {}
+@Suite(.serialized, .enabled(if: weir_faults_available()), .instruments) enum `Instrumented workers` {}
+
+/// Keeps the tests of other modules out that use the same instruments.
+struct InstrumentsTrait: SuiteTrait, TestTrait, TestScoping {
+    var isRecursive: Bool { true }
+
+    func provideScope(
+        for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
+    ) async throws {
+        instruments_take()
+        defer { instruments_give_back() }
+        try await function()
+    }
+}
+
+extension Trait where Self == InstrumentsTrait {
+    static var instruments: Self { Self() }
+}

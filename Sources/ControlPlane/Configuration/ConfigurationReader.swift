@@ -63,7 +63,7 @@ struct ConfigurationReader {
             omittedProblemCount += 1
             return
         }
-        let message = message()
+        let message = Self.line(message())
         problems.append(
             ConfigurationError(
                 fileName: fileName, line: mark?.line ?? 1, column: mark?.column,
@@ -316,6 +316,18 @@ struct ConfigurationReader {
         case .alias: "an alias"
         }
     }
+
+    /// A message as one line that a terminal can show, whatever it quotes.
+    private static func line(_ message: String) -> String {
+        guard message.utf8.count > messageByteCountMax || message.contains(where: \.isNewline) else {
+            return message
+        }
+        let line = String(message.map { $0.isNewline ? " " : $0 })
+        guard line.utf8.count > messageByteCountMax else { return line }
+        return "\(line.prefix(messageByteCountMax / 4))…"
+    }
+
+    private static let messageByteCountMax = 2_000
 
     /// At most 64 characters of a text that somebody else wrote, without line breaks.
     static func shortened(_ text: String) -> String {

@@ -25,6 +25,12 @@ package enum FlowCounters {
         counter.rawValue < counters.count ? counters[counter.rawValue] : 0
     }
 
+    /// Counters of exchanges stand behind those of flows.
+    package static func value(_ counter: ExchangeCounter, of counters: [UInt64]) -> UInt64 {
+        let position = FlowCounter.allCases.count + counter.rawValue
+        return position < counters.count ? counters[position] : 0
+    }
+
     /// Worker totals under snake_case names.
     package static func workerCounters(_ counters: [UInt64]) -> [String: UInt64] {
         var named: [String: UInt64] = [:]
@@ -44,9 +50,10 @@ package enum FlowCounters {
 }
 
 extension FlowStatistics {
-    /// CloudWatch's names for one row of counters, in the order of `FlowCounter`.
-    package init(counters: [UInt64]) {
+    /// CloudWatch's names for one row of counters, in the order of `FlowCounter` and then `ExchangeCounter`.
+    package init(counters: [UInt64], isApplication: Bool) {
         self.init()
+        if isApplication { http = ExchangeStatistics(counters: counters) }
         let value = { (counter: FlowCounter) in FlowCounters.value(counter, of: counters) }
         newFlowCountTcp = value(.newTCPFlows)
         newFlowCountUdp = value(.newUDPFlows)
@@ -65,5 +72,38 @@ extension FlowStatistics {
         droppedDatagramCount = value(.droppedDatagrams)
         clientTlsNegotiationErrorCount = value(.clientHandshakeFailures)
         targetTlsNegotiationErrorCount = value(.targetHandshakeFailures)
+    }
+}
+
+extension ExchangeStatistics {
+    init(counters: [UInt64]) {
+        self.init()
+        let value = { (counter: ExchangeCounter) in FlowCounters.value(counter, of: counters) }
+        requestCount = value(.requests)
+        activeRequestCount = value(.activeRequests)
+        httpCodeTargetCount = [
+            "2XX": value(.targetResponses2XX), "3XX": value(.targetResponses3XX),
+            "4XX": value(.targetResponses4XX), "5XX": value(.targetResponses5XX),
+        ]
+        let named = [
+            "500": value(.ownResponses500), "502": value(.ownResponses502), "503": value(.ownResponses503),
+            "504": value(.ownResponses504),
+        ]
+        httpCodeElbCount = named
+        httpCodeElbCount["3XX"] = value(.ownResponses3XX)
+        httpCodeElbCount["4XX"] = value(.ownResponses4XX)
+        httpCodeElbCount["5XX"] = named.values.reduce(value(.ownResponses5XX), &+)
+        targetResponseSeconds = Double(value(.targetResponseNanoseconds)) / 1e9
+        httpRedirectCount = value(.redirects)
+        httpFixedResponseCount = value(.fixedResponses)
+        webSocketCount = value(.webSockets)
+        http2RequestCount = value(.http2Requests)
+        grpcRequestCount = value(.grpcRequests)
+        repeatedRequestCount = value(.repeatedRequests)
+        unhealthyRoutingRequestCount = value(.failOpenRequests)
+        droppedInvalidHeaderRequestCount = value(.invalidFieldsDropped)
+        desyncMitigationModeNonCompliantRequestCount = value(.desyncFindings)
+        refusedRequestCount = value(.refusedHeads)
+        http2AbuseCount = value(.http2Abuses)
     }
 }

@@ -99,6 +99,8 @@ struct HandedOverRegistration: Codable, Sendable {
     var unhealthyDrainingSecondsLeft: Double?
     /// Since when a target takes a growing share; nil for one that does not, or in a release before slow start.
     var slowStartSecondsAgo: Double?
+    /// Whether it is to do so once it is healthy; nil as false.
+    var isNewcomer: Bool?
     var shownState: String
     var since: Double
 
@@ -130,6 +132,7 @@ struct HandedOverRegistration: Codable, Sendable {
         }
         isCutOff = past.isCutOff
         unhealthyDrainingSecondsLeft = past.unhealthyDrainingUntil.map { Self.seconds(until: $0, from: now) }
+        isNewcomer = past.isNewcomer
         slowStartSecondsAgo = past.slowStartBegan.map { Double(now.nanoseconds(since: $0)) / 1e9 }
         shownState = past.shownState.rawValue
         since = past.since
@@ -141,7 +144,7 @@ struct HandedOverRegistration: Codable, Sendable {
     enum CodingKeys: String, CodingKey {
         case number, group, target, drainingSecondsLeft, verdict, failure, lastProbeSucceeded
         case lastProbeLatencyNanoseconds, lastProbeAt, isCutOff, unhealthyDrainingSecondsLeft, shownState,
-            since, slowStartSecondsAgo
+            since, slowStartSecondsAgo, isNewcomer
     }
 
     init(from decoder: any Decoder) throws {
@@ -159,6 +162,7 @@ struct HandedOverRegistration: Codable, Sendable {
         isCutOff = try values.decodeIfPresent(Bool.self, forKey: .isCutOff) ?? false
         unhealthyDrainingSecondsLeft = try values.decodeIfPresent(
             Double.self, forKey: .unhealthyDrainingSecondsLeft)
+        isNewcomer = try values.decodeIfPresent(Bool.self, forKey: .isNewcomer)
         slowStartSecondsAgo = try values.decodeIfPresent(Double.self, forKey: .slowStartSecondsAgo)
         shownState = try values.decode(String.self, forKey: .shownState)
         since = try values.decode(Double.self, forKey: .since)
@@ -184,6 +188,7 @@ struct HandedOverRegistration: Codable, Sendable {
             verdict: restored, lastProbe: lastProbe, isCutOff: isCutOff,
             unhealthyDrainingUntil: unhealthyDrainingSecondsLeft.map { Self.instant($0, after: now) },
             slowStartBegan: slowStartSecondsAgo.map { Self.instant($0, before: now) },
+            isNewcomer: isNewcomer ?? false,
             shownState: TargetHealthState(rawValue: shownState) ?? .initial, since: since)
     }
 

@@ -159,6 +159,7 @@ package struct Registration: Sendable {
         package var isCutOff: Bool
         package var unhealthyDrainingUntil: Instant?
         package var slowStartBegan: Instant?
+        package var isNewcomer = false
         package var shownState: TargetHealthState
         package var since: Double
     }
@@ -167,7 +168,7 @@ package struct Registration: Sendable {
         Past(
             verdict: verdict, lastProbe: lastProbe, isCutOff: isCutOff,
             unhealthyDrainingUntil: unhealthyDrainingUntil, slowStartBegan: slowStartBegan,
-            shownState: shownState, since: since)
+            isNewcomer: isNewcomer, shownState: shownState, since: since)
     }
 
     package mutating func restore(_ past: Past) {
@@ -176,6 +177,7 @@ package struct Registration: Sendable {
         isCutOff = past.isCutOff
         unhealthyDrainingUntil = past.unhealthyDrainingUntil
         slowStartBegan = past.slowStartBegan
+        isNewcomer = past.isNewcomer
         shownState = past.shownState
         since = past.since
     }

@@ -112,8 +112,11 @@ extension Registry {
             listeners: state.listeners.values.map(\.number) + state.retiredListeners.map(\.number))
     }
 
-    private func statistics(_ counters: [UInt64]?, since baseline: [UInt64]) -> FlowStatistics {
-        FlowStatistics(counters: FlowCounters.difference(counters ?? [], since: baseline))
+    private func statistics(
+        _ counters: [UInt64]?, since baseline: [UInt64], isApplication: Bool
+    ) -> FlowStatistics {
+        FlowStatistics(
+            counters: FlowCounters.difference(counters ?? [], since: baseline), isApplication: isApplication)
     }
 
     // MARK: Describing
@@ -134,7 +137,7 @@ extension Registry {
             addresses: loadBalancer.addresses.map(\.description),
             attributes: loadBalancer.attributes.dictionary,
             isAvailable: groups.allSatisfy { published.outlooks[$0]?.isBelowFailoverMinimum != true },
-            statistics: FlowStatistics(counters: totals),
+            statistics: FlowStatistics(counters: totals, isApplication: loadBalancer.kind == .application),
             listeners: loadBalancer.listeners.map { describe($0, of: loadBalancer, report) })
     }
 
@@ -149,7 +152,8 @@ extension Registry {
             forward: listener.defaultAction.forward?.adminDescription ?? [],
             attributes: listener.attributes.dictionary,
             statistics: statistics(
-                entry.flatMap { report.listeners[$0.number] }, since: entry?.baseline ?? []))
+                entry.flatMap { report.listeners[$0.number] }, since: entry?.baseline ?? [],
+                isApplication: loadBalancer.kind == .application))
         description.tls = loadBalancer.tls(of: listener)?.adminDescription
         description.proxyProtocol = listener.proxyProtocol?.adminDescription
         description.defaultAction = listener.defaultAction.adminDescription
@@ -188,7 +192,8 @@ extension Registry {
             healthyTargetCount: targets.count { healthyStates.contains($0.health.state) },
             targetCount: group.registrations.count { !$0.isDraining },
             isFailOpen: published.outlooks[name]?.isFailOpen ?? false,
-            statistics: FlowStatistics(counters: totals), targets: targets)
+            statistics: FlowStatistics(counters: totals, isApplication: !group.group.protocol.isNetwork),
+            targets: targets)
         description.protocolVersion = group.group.protocolVersion?.rawValue
         description.tls = group.group.tls?.adminDescription
         description.clientAddress = group.group.attributes.clientAddress
@@ -216,7 +221,9 @@ extension Registry {
         return TargetDescription(
             id: registration.target.id.address.description, port: Int(registration.target.id.port),
             weight: registration.target.weight, availabilityZone: registration.target.availabilityZone,
-            health: description, statistics: statistics(counters, since: registration.baseline))
+            health: description,
+            statistics: statistics(
+                counters, since: registration.baseline, isApplication: !group.protocol.isNetwork))
     }
 
     /// The named targets of a group; those that have left the list show as not registered.

@@ -40,8 +40,11 @@ extension RegistryState {
                         found.append(
                             (
                                 "TargetGroupNotFound",
-                                "\(id) forwards to target group \"\(choice.targetGroup)\", which does not "
-                                    + "exist. Keep the group, or change the listener."
+                                "\(id) forwards to target group \"\(ConfigurationReader.shortened(choice.targetGroup))\", "
+                                    + "which does not exist"
+                                    + (NearestKey.find(choice.targetGroup, in: groups.map(\.group.name))
+                                        .map { "; did you mean \"\($0)\"?" }
+                                        ?? ". Keep the group, or change the listener.")
                             ))
                         continue
                     }

@@ -1,7 +1,7 @@
 // From the registry's state to what the planes work with: a snapshot, bindings and probe targets.
 //
-// Pure but for its cache: the tables of FlowHash are rebuilt only for groups whose eligible targets or
-// weights changed. Entries stand in the order of their endpoints, never of registration, so that
+// Pure but for its caches: the tables of FlowHash are rebuilt only for groups whose eligible targets or
+// weights changed, and the rules of an application listener only when it changed. Entries stand in the order of their endpoints, never of registration, so that
 // appliances that share a seed build the same table.
 
 import Balancing
@@ -44,6 +44,15 @@ package struct SnapshotCompiler: Sendable {
         var outlooks: [String: Outlook] = [:]
     }
 
+    /// A listener's rules as they were compiled last, and all that they were made of.
+    private struct CachedApplication {
+        let listener: Listener
+        let attributes: LoadBalancerAttributes
+        /// Of every choice of every rule, in order.
+        let groupIndices: [Int]
+        let route: ApplicationRoute
+    }
+
     private struct CachedTable {
         let ids: [TargetID]
         let weights: [Int]
@@ -55,6 +64,7 @@ package struct SnapshotCompiler: Sendable {
     private let sourceAddresses: [IPAddress]
     private let tableSlotCount: Int
     private var tables: [TableKey: CachedTable] = [:]
+    private var applications: [ListenerID: CachedApplication] = [:]
     /// For tests: how many tables were filled so far.
     package private(set) var builtTableCount = 0
 
@@ -84,6 +94,7 @@ package struct SnapshotCompiler: Sendable {
         }
         let used = Set(routes.indices.keys.map { TableKey(group: $0.group, isZonal: $0.isZonal) })
         tables = tables.filter { used.contains($0.key) }
+        applications = applications.filter { state.listeners[$0.key] != nil }
         let snapshot = RoutingSnapshot(
             version: version, seed: seed, listeners: listeners, groups: routes.list,
             endpoints: Self.endpoints(of: state),
@@ -121,15 +132,16 @@ package struct SnapshotCompiler: Sendable {
         of listener: Listener, id: ListenerID, of loadBalancer: LoadBalancer, in state: RegistryState,
         adding routes: inout Routes
     ) -> ListenerRoute {
+        var groupIndices: [Int] = []
         func route(_ action: RuleAction) -> RuleRoute.Action {
             switch action {
             case .forward(let action):
-                .forward(
-                    collectChoices(
-                        of: action, listener: listener, of: loadBalancer, in: state, adding: &routes),
-                    stickinessSeconds: action.stickinessSeconds)
-            case .redirect(let action): .redirect(action)
-            case .fixedResponse(let response): .fixedResponse(response)
+                let choices = collectChoices(
+                    of: action, listener: listener, of: loadBalancer, in: state, adding: &routes)
+                groupIndices += choices.map(\.groupIndex)
+                return .forward(choices, stickinessSeconds: action.stickinessSeconds)
+            case .redirect(let action): return .redirect(action)
+            case .fixedResponse(let response): return .fixedResponse(response)
             }
         }
         var rules = listener.applicationRules.map { rule in
@@ -142,9 +154,27 @@ package struct SnapshotCompiler: Sendable {
             id: id, choices: [], isStickyByGroup: false,
             tcpIdleTimeoutSeconds: listener.attributes.tcpIdleTimeoutSeconds,
             tls: loadBalancer.tls(of: listener), accessLogPath: loadBalancer.attributes.accessLogPath,
-            application: ApplicationRoute(
-                rules: rules, loadBalancerAttributes: loadBalancer.attributes.application,
-                listenerAttributes: listener.attributes.application))
+            application: application(
+                rules, of: listener, id: id, attributes: loadBalancer.attributes, groupIndices: groupIndices))
+    }
+
+    /// The same object as long as nothing in it changes, so that whoever compiles the rules need not do it again for
+    /// each change of a target's health.
+    private mutating func application(
+        _ rules: [RuleRoute], of listener: Listener, id: ListenerID, attributes: LoadBalancerAttributes,
+        groupIndices: [Int]
+    ) -> ApplicationRoute {
+        if let known = applications[id], known.groupIndices == groupIndices, known.listener == listener,
+            known.attributes == attributes
+        {
+            return known.route
+        }
+        let route = ApplicationRoute(
+            rules: rules, loadBalancerAttributes: attributes.application,
+            listenerAttributes: listener.attributes.application)
+        applications[id] = CachedApplication(
+            listener: listener, attributes: attributes, groupIndices: groupIndices, route: route)
+        return route
     }
 
     /// The groups of positive weight of an action; routes that are not there yet are added.

@@ -146,10 +146,7 @@ public enum ForwardedRequest {
                 droppedCount += 1
                 continue
             }
-            output.append(bytes, field.name)
-            output.append(": ")
-            output.append(bytes, field.value)
-            output.append("\r\n")
+            HeadWriter.appendField(field, bytes, to: &output)
         }
         return droppedCount
     }

@@ -46,7 +46,7 @@ public enum ForwardedResponse {
             {
                 continue
             }
-            append(field, bytes, &output)
+            HeadWriter.appendField(field, bytes, to: &output)
         }
         if facts.isChunked { output.append("Transfer-Encoding: chunked\r\n") }
         if let attributes = facts.attributes, !attributes.responseFields.isEmpty {
@@ -65,7 +65,7 @@ public enum ForwardedResponse {
     ) {
         appendStatusLine(head, bytes, &output)
         for index in head.fields.indices where !head.fields[index].isHopByHop {
-            append(head.fields[index], bytes, &output)
+            HeadWriter.appendField(head.fields[index], bytes, to: &output)
         }
         if head.statusCode == 101 { output.append("Connection: upgrade\r\nUpgrade: websocket\r\n") }
         output.append("\r\n")
@@ -78,13 +78,6 @@ public enum ForwardedResponse {
         output.append(decimal: UInt64(head.statusCode))
         output.append(" ")
         output.append(bytes, head.reason)
-        output.append("\r\n")
-    }
-
-    private static func append(_ field: HeadField, _ bytes: Span<UInt8>, _ output: inout OutputBuffer) {
-        output.append(bytes, field.name)
-        output.append(": ")
-        output.append(bytes, field.value)
         output.append("\r\n")
     }
 }

@@ -138,41 +138,16 @@ struct MessageFacts: BitwiseCopyable {
 
     // MARK: Disguises
 
-    /// A name that some program on the way might take for Transfer-Encoding or Content-Length is not passed on.
     @inline(__always)
     private mutating func takeSuspicion(_ fields: inout [HeadField], _ bytes: Span<UInt8>) {
         let last = fields.count &- 1
-        // Thirteen and sixteen letters, and something between or around them; most fail by the first.
-        let name = fields[last].name
-        guard name.count >= 13 else { return }
-        let first = bytes[name.lowerBound] | 0x20
-        guard
-            first == UInt8(ascii: "t") || first == UInt8(ascii: "c") || first == UInt8(ascii: "-")
-                || fields[last].hasUnusualName
-        else { return }
-        noteSuspicion(&fields[last], bytes)
-    }
-
-    @inline(never)
-    private mutating func noteSuspicion(_ field: inout HeadField, _ bytes: Span<UInt8>) {
-        if Self.spells(bytes, field.name.range, "transferencoding") {
-            hasSuspiciousTransferEncoding = true
-            field.isHopByHop = true
-        } else if Self.spells(bytes, field.name.range, "contentlength") {
+        guard let disguised = FramingDisguise.unmask(bytes, fields[last].name.range) else { return }
+        fields[last].isHopByHop = true
+        if disguised == .contentLength {
             hasSuspiciousContentLength = true
-            field.isHopByHop = true
+        } else {
+            hasSuspiciousTransferEncoding = true
         }
-    }
-
-    /// Looking at letters and digits alone.
-    private static func spells(_ bytes: Span<UInt8>, _ range: Range<Int>, _ letters: String) -> Bool {
-        let letters = letters.utf8.span
-        var count = 0
-        for index in range where ASCIISet.isLetterOrDigit(bytes[index]) {
-            guard count < letters.count, bytes[index] | 0x20 == letters[count] else { return false }
-            count += 1
-        }
-        return count == letters.count
     }
 }
 

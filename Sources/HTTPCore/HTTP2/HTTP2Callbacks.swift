@@ -71,7 +71,7 @@ enum HTTP2Callbacks {
         return unsafe callbacks
     }
 
-    static func makeOption() -> OpaquePointer {
+    static func makeOption(encoderTableByteCount: Int) -> OpaquePointer {
         var made: OpaquePointer?
         let result = unsafe nghttp2_option_new(&made)
         guard result == 0, let option = unsafe made else { preconditionFailure("no memory for HTTP/2") }
@@ -81,9 +81,7 @@ enum HTTP2Callbacks {
         unsafe nghttp2_option_set_max_outbound_ack(option, Limits.http2UnsentAnswerCountMax)
         unsafe nghttp2_option_set_max_settings(option, Limits.http2SettingsPerFrameMax)
         unsafe nghttp2_option_set_max_reserved_remote_streams(option, 0)
-        // Fields go out as literals or by the static table. A dynamic table costs memory for each entry of each
-        // idle connection, and more time than it saves.
-        unsafe nghttp2_option_set_max_deflate_dynamic_table_size(option, 0)
+        unsafe nghttp2_option_set_max_deflate_dynamic_table_size(option, encoderTableByteCount)
         // Heads to send are bounded by who submits them; the library's own bound is a failure without a message.
         unsafe nghttp2_option_set_max_send_header_block_length(option, 4 * Limits.http2HeaderListByteCountMax)
         // These two have their own budget here, which also tells who was at fault and takes the time as an argument.

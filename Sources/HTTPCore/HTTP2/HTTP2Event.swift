@@ -78,11 +78,13 @@ public enum HTTP2Refusal: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case headTooLarge
     /// CONNECT, also the extended one of RFC 8441.
     case connectMethod
+    /// TRACE, which ELBv2 does not serve.
+    case traceMethod
 
     public var statusCode: Int {
         switch self {
         case .headTooLarge: 431
-        case .connectMethod: 405
+        case .connectMethod, .traceMethod: 405
         }
     }
 }

@@ -31,14 +31,12 @@ struct HeadAssembly: BitwiseCopyable {
     var methodBytes = ByteRange.none
     var path = ByteRange.none
     var authority = ByteRange.none
-    var host = ByteRange.none
+    /// What the fields say together, as in HTTP/1.1.
+    var facts = MessageFacts()
+    var hasHighBytes = false
     var method = HTTPMethod.other
     var statusCode: Int16 = 0
     var hasStatus = false
-    var hasHost = false
-    var contentLength: Int64 = -1
-    var expectsContinue = false
-    var acceptsTrailers = false
 
     var isTrailers: Bool { kind == .trailers || (kind == .response && !hasStatus) }
 }
@@ -122,7 +120,7 @@ extension UnsafeMutablePointer<SessionState> {
             unsafe pointee.block.path = store(value)
         case 7 where unsafe name[1] == UInt8(ascii: "m"):
             unsafe pointee.block.methodBytes = store(value)
-            unsafe pointee.block.method = HTTP2Syntax.method(value)
+            unsafe pointee.block.method = HTTPMethod.recognised(value.span, 0..<value.count)
         case 7 where unsafe name[2] == UInt8(ascii: "c"):
             if unsafe !HTTP2Syntax.isWebScheme(value) { unsafe noteFault(.scheme) }
         case 7:
@@ -139,41 +137,34 @@ extension UnsafeMutablePointer<SessionState> {
     }
 
     private func appendPlainField(name: UnsafeBufferPointer<UInt8>, value: UnsafeBufferPointer<UInt8>) {
-        let id = unsafe FieldName(naming: name.span)
-        if unsafe pointee.block.isTrailers, unsafe Self.isForHeadsOnly(id) { return }
-        var field = unsafe HeadField(name: store(name), value: store(value), id: id)
-        unsafe field.hasUnusualName = !HTTP2Syntax.hasUsualName(name)
-        switch id {
-        case .host:
-            // It becomes the first field again, or shows itself to be the authority.
-            unsafe pointee.block.host = field.value
-            unsafe pointee.block.hasHost = true
+        let namePlace = unsafe store(name)
+        let valuePlace = unsafe store(value)
+        guard let area = unsafe pointee.fieldArea, let inbox = unsafe pointee.inbox else { return }
+        // Stored just now, up to there.
+        let bytes = unsafe UnsafeBufferPointer(start: UnsafePointer(area), count: valuePlace.upperBound).span
+        var isUnusual = false
+        let nameEnd = ByteScanning.endOfName(
+            bytes, from: namePlace.lowerBound, to: namePlace.upperBound, isUnusual: &isUnusual)
+        guard nameEnd == namePlace.upperBound else { return unsafe noteFault(.field) }
+        _ = unsafe ByteScanning.endOfFieldValue(
+            bytes, from: valuePlace.lowerBound, to: valuePlace.upperBound,
+            hasHighBytes: &pointee.block.hasHighBytes)
+        let id = isUnusual ? .other : FieldName.recognised(bytes, namePlace.range)
+        var field = HeadField(name: namePlace, value: valuePlace, id: id, hasUnusualName: isUnusual)
+        if unsafe pointee.block.isTrailers {
+            field.isHopByHop = TrailerSection.isForbidden(field, bytes)
+            unsafe inbox.pointee.openFields.append(field)
             return
-        case .contentLength:
-            guard let length = unsafe HTTP2Syntax.number(value) else { return unsafe noteFault(.field) }
-            unsafe pointee.block.contentLength = Int64(length)
-        case .te:
-            field.isHopByHop = true
-            unsafe pointee.block.acceptsTrailers = true
-        case .http2Settings, .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade:
-            field.isHopByHop = true
-        case .expect:
-            unsafe pointee.block.expectsContinue = HTTP2Syntax.isContinue(value)
-        case .cookie:
-            unsafe pointee.block.cookieCount += 1
-        default: break
         }
-        unsafe pointee.inbox?.pointee.openFields.append(field)
-    }
-
-    /// Trailers must not change how a message is read that is on its way already; RFC 9110 section 6.5.1.
-    private static func isForHeadsOnly(_ id: FieldName) -> Bool {
+        unsafe inbox.pointee.openFields.append(field)
+        if unsafe pointee.block.facts.takeLast(id, of: &inbox.pointee.openFields, bytes) != nil {
+            return unsafe noteFault(.field)
+        }
         switch id {
-        case .host, .contentLength, .transferEncoding, .te, .trailer, .expect, .connection, .keepAlive,
-            .proxyConnection, .upgrade, .http2Settings, .cookie, .setCookie, .forwardedFor, .forwardedProto,
-            .forwardedPort:
-            true
-        default: false
+        // It becomes the first field again, or shows itself to be the authority.
+        case .host: unsafe inbox.pointee.openFields.removeLast()
+        case .cookie: unsafe pointee.block.cookieCount += 1
+        default: break
         }
     }
 
@@ -218,6 +209,9 @@ extension UnsafeMutablePointer<SessionState> {
             } else if unsafe pointee.block.method == .connect {
                 unsafe dropFields()
                 unsafe report(.refusal(stream: stream, reason: .connectMethod, endsStream: endsStream))
+            } else if unsafe pointee.block.method == .trace {
+                unsafe dropFields()
+                unsafe report(.refusal(stream: stream, reason: .traceMethod, endsStream: endsStream))
             } else {
                 let index = unsafe inbox.pointee.nextRequestHead()
                 unsafe fillRequest(index, endsStream: endsStream)
@@ -257,24 +251,28 @@ extension UnsafeMutablePointer<SessionState> {
     }
 
     private func checkHead() {
-        guard unsafe pointee.block.kind == .request, unsafe pointee.block.method != .connect else { return }
+        guard unsafe pointee.block.kind == .request, unsafe pointee.block.method != .connect,
+            let area = unsafe pointee.fieldArea, let inbox = unsafe pointee.inbox
+        else { return }
         let block = unsafe pointee.block
-        guard let area = unsafe pointee.fieldArea else { return }
         let path = unsafe UnsafeBufferPointer(
-            start: area + block.path.lowerBound, count: Int(block.path.count))
+            start: UnsafePointer(area) + block.path.lowerBound, count: Int(block.path.count))
         guard unsafe HTTP2Syntax.isPath(path, method: block.method) else { return unsafe noteFault(.path) }
-        if block.hasHost, block.authority.isEmpty {
-            unsafe pointee.block.authority = block.host
-        } else if block.hasHost {
-            let host = unsafe UnsafeBufferPointer(
-                start: area + block.host.lowerBound, count: Int(block.host.count))
-            let authority = unsafe UnsafeBufferPointer(
-                start: area + block.authority.lowerBound, count: Int(block.authority.count))
-            guard unsafe HTTP2Syntax.isSame(host, authority) else { return unsafe noteFault(.hostMismatch) }
+        let bytes = unsafe UnsafeBufferPointer(
+            start: UnsafePointer(area), count: inbox.pointee.fieldByteCount
+        ).span
+        if let host = block.facts.hostValue {
+            if block.authority.isEmpty {
+                unsafe pointee.block.authority = host
+            } else {
+                guard HTTP2Syntax.isSame(bytes, host.range, block.authority.range) else {
+                    return unsafe noteFault(.hostMismatch)
+                }
+            }
         }
-        let place = unsafe pointee.block.authority
-        let authority = unsafe UnsafeBufferPointer(start: area + place.lowerBound, count: Int(place.count))
-        if unsafe !HTTP2Syntax.isAuthority(authority) { unsafe noteFault(.authority) }
+        if unsafe !RequestTarget.isAuthority(bytes, pointee.block.authority.range) {
+            unsafe noteFault(.authority)
+        }
     }
 
     private func fillRequest(_ index: Int, endsStream: Bool) {
@@ -289,8 +287,8 @@ extension UnsafeMutablePointer<SessionState> {
         let mark = unsafe path.firstIndex(of: UInt8(ascii: "?"))
         unsafe inbox.pointee.requestHeads.withUnsafeMutableBufferPointer { heads in
             unsafe fill(&heads[index], block: block, hostName: name, cookies: cookies, questionMark: mark)
+            unsafe Self.judge(&heads[index], block: block, endsStream: endsStream)
         }
-        unsafe inbox.pointee.requestHeads[index].framing = unsafe framing(endsStream: endsStream)
     }
 
     private func fill(
@@ -310,11 +308,23 @@ extension UnsafeMutablePointer<SessionState> {
         if let cookies { unsafe Self.keepOneCookie(&head.fields, value: cookies) }
         head.fields[0] = HeadField(name: hostName, value: block.authority, id: .host)
         head.isPersistent = true
-        head.expectsContinue = block.expectsContinue
         head.upgrade = .none
-        head.acceptsTrailers = block.acceptsTrailers
+        head.acceptsTrailers = block.facts.acceptsTrailers
         head.byteCount = Int(block.byteCount)
+    }
+
+    /// How the content ends, and what ELBv2 thinks of it: as of the same request in HTTP/1.1.
+    private static func judge(_ head: inout RequestHead, block: HeadAssembly, endsStream: Bool) {
+        head.framing = unsafe framing(block, endsStream: endsStream)
+        head.expectsContinue = block.facts.expectsContinue && !endsStream && head.framing != .counted(0)
         head.desync = .compliant
+        if block.facts.hasSuspiciousTransferEncoding || block.facts.hasSuspiciousContentLength {
+            head.desync.note(.suspiciousHeader)
+        }
+        if head.method == .get || head.method == .head, let length = block.facts.contentLength {
+            head.desync.note(length == 0 ? .getHeadZeroContentLength : .undefinedContentLengthSemantics)
+        }
+        if block.hasHighBytes { head.desync.note(.nonCompliantHeader) }
     }
 
     /// One field instead of the crumbs, as a reader of HTTP/1.1 needs it; RFC 9113 section 8.2.3.
@@ -348,7 +358,7 @@ extension UnsafeMutablePointer<SessionState> {
         guard let inbox = unsafe pointee.inbox else { return }
         let statusCode = unsafe Int(pointee.block.statusCode)
         let byteCount = unsafe Int(pointee.block.byteCount)
-        let framing = unsafe statusCode < 200 ? .none : framing(endsStream: endsStream)
+        let framing = unsafe statusCode < 200 ? .none : Self.framing(pointee.block, endsStream: endsStream)
         unsafe inbox.pointee.responseHeads[index].version = .http2
         unsafe inbox.pointee.responseHeads[index].statusCode = statusCode
         unsafe inbox.pointee.responseHeads[index].reason = .none
@@ -357,9 +367,8 @@ extension UnsafeMutablePointer<SessionState> {
         unsafe inbox.pointee.responseHeads[index].byteCount = byteCount
     }
 
-    private func framing(endsStream: Bool) -> BodyFraming {
-        let length = unsafe pointee.block.contentLength
-        if endsStream { return length == 0 ? .counted(0) : .none }
-        return length >= 0 ? .counted(UInt64(length)) : .streamed
+    private static func framing(_ block: HeadAssembly, endsStream: Bool) -> BodyFraming {
+        guard let length = block.facts.contentLength else { return endsStream ? .none : .streamed }
+        return endsStream && length > 0 ? .none : .counted(length)
     }
 }

@@ -39,6 +39,7 @@ public struct HTTP2Inbox: ~Copyable {
     public mutating func takeResponseHead(_ index: Int, into head: inout ResponseHead) {
         swap(&responseHeads[index], &head)
     }
+
     var headCount: Int { requestHeadCount + responseHeadCount + trailerSectionCount }
 
     mutating func removeAll() {

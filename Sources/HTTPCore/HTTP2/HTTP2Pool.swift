@@ -99,7 +99,8 @@ struct StreamRecord {
 struct PoolStorage {
     let memory: UnsafeMutablePointer<weir_session_memory>
     let callbacks: OpaquePointer
-    let option: OpaquePointer
+    let serverOption: OpaquePointer
+    let clientOption: OpaquePointer
     /// Field lists for nghttp2, while a head is submitted.
     let fieldList: UnsafeMutablePointer<nghttp2_nv>
     var sessionCount = 0
@@ -119,7 +120,10 @@ struct PoolStorage {
         unsafe memory.pointee.frame_buffer = .allocate(capacity: WEIR_FRAME_BUFFER_SIZE)
         unsafe fieldList = .allocate(capacity: Self.fieldListCountMax)
         unsafe callbacks = HTTP2Callbacks.make()
-        unsafe option = HTTP2Callbacks.makeOption()
+        unsafe serverOption = HTTP2Callbacks.makeOption(
+            encoderTableByteCount: Limits.http2ServerEncoderTableByteCount)
+        unsafe clientOption = HTTP2Callbacks.makeOption(
+            encoderTableByteCount: Limits.http2ClientEncoderTableByteCount)
     }
 
     mutating func deallocate() {
@@ -132,7 +136,8 @@ struct PoolStorage {
             unsafe UnsafeMutableRawPointer(piece).deallocate()
         }
         unsafe nghttp2_session_callbacks_del(callbacks)
-        unsafe nghttp2_option_del(option)
+        unsafe nghttp2_option_del(serverOption)
+        unsafe nghttp2_option_del(clientOption)
         unsafe fieldList.deallocate()
         unsafe memory.pointee.frame_buffer.deallocate()
         unsafe memory.deallocate()

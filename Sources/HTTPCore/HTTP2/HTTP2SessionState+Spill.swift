@@ -75,7 +75,7 @@ extension HeadAssembly {
         methodBytes.move(by: distance)
         path.move(by: distance)
         authority.move(by: distance)
-        host.move(by: distance)
+        facts.hostValue?.move(by: distance)
     }
 }
 

@@ -60,7 +60,8 @@ struct SessionState {
                 session: nil, pool: pool, isServer: isServer, hasSentPreface: isServer,
                 budget: HTTP2Budget(at: now), now: now))
         let result = unsafe weir_session_new(
-            &state.pointee.session, isServer, pool.pointee.callbacks, state, pool.pointee.option,
+            &state.pointee.session, isServer, pool.pointee.callbacks, state,
+            isServer ? pool.pointee.serverOption : pool.pointee.clientOption,
             pool.pointee.memory)
         unsafe pool.pointee.sessionCount += 1
         guard result == 0, unsafe state.submitSettings() else {

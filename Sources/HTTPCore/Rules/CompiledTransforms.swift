@@ -25,11 +25,17 @@ public struct CompiledTransforms: Sendable {
         var count = 0
     }
 
-    private struct Compiled: Sendable {
+    /// A class, so that handing transforms around counts one reference and not one for each of its arrays.
+    private final class Compiled: Sendable {
         let expression: RegularExpression
         let pieces: [Piece]
         /// The text of all pieces.
         let text: [UInt8]
+
+        init(_ expression: RegularExpression, replacement: String) {
+            self.expression = expression
+            (pieces, text) = CompiledTransforms.pieces(of: replacement)
+        }
     }
 
     /// What a request-target may have after a rewrite.
@@ -54,8 +60,7 @@ public struct CompiledTransforms: Sendable {
         guard
             let expression = try? RegularExpression(rewrite.regularExpression, ignoringCase: ignoringCase)
         else { return nil }
-        let (pieces, text) = pieces(of: rewrite.replacement)
-        return Compiled(expression: expression, pieces: pieces, text: text)
+        return Compiled(expression, replacement: rewrite.replacement)
     }
 
     /// The groups that a replacement names, with their places counted from one.

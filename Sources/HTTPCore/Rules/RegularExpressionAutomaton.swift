@@ -62,21 +62,29 @@ struct AutomatonPool: Sendable {
     }
 }
 
-/// A state is the set of instructions at which threads wait: for a byte, or for the end.
+/// A state is the set of instructions at which threads wait: for a byte, for the end, or to know whether a word ends
+/// or begins here, which the next byte tells.
 private struct AutomatonBuilder {
+    private struct State: Hashable {
+        var instructions: [UInt16]
+        /// The last byte was one of a word; false where nothing asks for it.
+        var isBehindWord = false
+    }
+
     private let expression: RegularExpression
+    private let looksAtWords: Bool
     private(set) var classes: [UInt8] = Array(repeating: 0, count: 256)
     private(set) var classCount = 0
     /// A byte of each class.
     private var samples: [UInt8] = []
-    private var numbers: [[UInt16]: Int] = [:]
-    private var states: [[UInt16]] = []
+    private var numbers: [State: Int] = [:]
+    private var states: [State] = []
     private(set) var transitions: [Int] = []
     private(set) var acceptsNow: [Bool] = []
     private(set) var acceptsAtEnd: [Bool] = []
     private(set) var first = 0
-    /// Something like `$^`: whether the end is also the start is nothing that a state knows.
-    private var asksForStartAtEnd = false
+    /// Something like `$^` or `\b^`: whether a place is also the start is nothing that a state knows.
+    private var asksForStartLate = false
     /// In which turn of `closure` an instruction was seen last.
     private var turns: [Int]
     private var turn = 0
@@ -84,38 +92,34 @@ private struct AutomatonBuilder {
 
     init(_ expression: RegularExpression) {
         self.expression = expression
+        looksAtWords = expression.program.contains {
+            $0.operation == .assertWordBoundary || $0.operation == .assertNoWordBoundary
+        }
         turns = Array(repeating: 0, count: expression.program.count)
     }
 
-    /// False when the expression looks at words or has too many states.
+    /// False when the expression has too many states, or asks for the start where only the end is known.
     mutating func build() -> Bool {
-        let looksAtWords = expression.program.contains {
-            $0.operation == .assertWordBoundary || $0.operation == .assertNoWordBoundary
-        }
-        guard !looksAtWords else { return false }
         divideBytes()
-        _ = number(of: [])
-        first = number(of: closure([0], isAtStart: true))
+        _ = number(of: State(instructions: []))
+        first = number(of: State(instructions: closure([0], isAtStart: true)))
         let restart = closure([0], isAtStart: false)
-        var state = 0
-        while state < states.count {
+        var number = 0
+        while number < states.count {
             guard states.count <= AutomatonPool.stateCountMax else { return false }
-            let instructions = states[state]
-            for byte in samples {
-                // The empty state is also what a text that was held to its start falls into.
-                let isDead = instructions.isEmpty && restart.isEmpty
-                transitions.append(isDead ? 0 : number(of: after(byte, instructions, restart)))
-            }
-            state += 1
+            let state = states[number]
+            for byte in samples { transitions.append(self.number(of: after(byte, state, restart))) }
+            number += 1
         }
-        return !asksForStartAtEnd
+        return !asksForStartLate
     }
 
     /// Bytes that are in the same sets are one class.
     private mutating func divideBytes() {
         var known: [[Bool]: UInt8] = [:]
         for byte in UInt8.min...UInt8.max {
-            let signature = expression.sets.map { $0.contains(byte) }
+            var signature = expression.sets.map { $0.contains(byte) }
+            if looksAtWords { signature.append(RegularExpression.isWordByte(byte)) }
             if let number = known[signature] {
                 classes[Int(byte)] = number
             } else {
@@ -127,18 +131,31 @@ private struct AutomatonBuilder {
         classCount = samples.count
     }
 
-    private mutating func number(of instructions: [UInt16]) -> Int {
-        if let known = numbers[instructions] { return known }
+    private mutating func number(of state: State) -> Int {
+        if let known = numbers[state] { return known }
         let number = states.count
-        numbers[instructions] = number
-        states.append(instructions)
-        acceptsNow.append(instructions.contains { expression.program[Int($0)].operation == .accept })
-        let ending = closure(instructions, isAtStart: false, isAtEnd: true)
-        acceptsAtEnd.append(ending.contains { expression.program[Int($0)].operation == .accept })
+        numbers[state] = number
+        states.append(state)
+        acceptsNow.append(hasAccepted(state.instructions))
+        let ending = closure(
+            state.instructions, isAtStart: false, isAtEnd: true, isAtBoundary: state.isBehindWord)
+        acceptsAtEnd.append(hasAccepted(ending))
         return number
     }
 
-    private mutating func after(_ byte: UInt8, _ instructions: [UInt16], _ restart: [UInt16]) -> [UInt16] {
+    private func hasAccepted(_ instructions: [UInt16]) -> Bool {
+        instructions.contains { expression.program[Int($0)].operation == .accept }
+    }
+
+    private mutating func after(_ byte: UInt8, _ state: State, _ restart: [UInt16]) -> State {
+        var instructions = state.instructions
+        let isWordByte = looksAtWords && RegularExpression.isWordByte(byte)
+        if looksAtWords {
+            instructions = closure(
+                instructions, isAtStart: false, isAtBoundary: state.isBehindWord != isWordByte)
+            // It matched up to here; what is ahead of the byte says so only now.
+            if hasAccepted(instructions) { return State(instructions: instructions) }
+        }
         var next = restart
         for number in instructions {
             let instruction = expression.program[Int(number)]
@@ -146,11 +163,16 @@ private struct AutomatonBuilder {
                 next.append(number + 1)
             }
         }
-        return closure(next, isAtStart: false)
+        let waiting = closure(next, isAtStart: false)
+        return State(instructions: waiting, isBehindWord: isWordByte && !waiting.isEmpty)
     }
 
     /// Where threads wait that are sent off at `starts`, in rising order.
-    private mutating func closure(_ starts: [UInt16], isAtStart: Bool, isAtEnd: Bool = false) -> [UInt16] {
+    ///
+    /// With `isAtBoundary` nil, it is not known yet whether a word begins or ends here.
+    private mutating func closure(
+        _ starts: [UInt16], isAtStart: Bool, isAtEnd: Bool = false, isAtBoundary: Bool? = nil
+    ) -> [UInt16] {
         turn += 1
         pending = starts
         var waiting: [UInt16] = []
@@ -167,11 +189,18 @@ private struct AutomatonBuilder {
             case .save: pending.append(number + 1)
             case .assertStart:
                 if isAtStart { pending.append(number + 1) }
-                if isAtEnd { asksForStartAtEnd = true }
+                if isAtEnd || isAtBoundary != nil { asksForStartLate = true }
             case .assertEnd:
                 waiting.append(number)
                 if isAtEnd { pending.append(number + 1) }
-            case .assertWordBoundary, .assertNoWordBoundary: break
+            case .assertWordBoundary, .assertNoWordBoundary:
+                guard let isAtBoundary else {
+                    waiting.append(number)
+                    continue
+                }
+                if isAtBoundary == (instruction.operation == .assertWordBoundary) {
+                    pending.append(number + 1)
+                }
             }
         }
         return waiting.sorted()

@@ -9,6 +9,9 @@ import Balancing
 struct RuleIndexBuilder {
     /// So few rules are held against the request one by one.
     private static let leafRuleCountMax = 4
+    /// To look up one part of a request costs as much as to hold so many rules against it, roughly. A division that
+    /// saves more is worth it, however many rules it leaves over: those are divided by another part.
+    private static let lookUpCost = 8.0
     /// Rules with many values stand in many branches; past so many entries the rest is listed, not divided.
     private static let entryCountMax = 1 << 20
 
@@ -64,7 +67,7 @@ struct RuleIndexBuilder {
         var best: (cost: Double, dimension: RuleDimension, division: Division)?
         for dimension in RuleDimension.allCases where !used.contains(dimension) {
             let division = divide(rules, by: dimension)
-            guard division.cost < best?.cost ?? Double(rules.count) * 0.75 else { continue }
+            guard division.cost < best?.cost ?? Double(rules.count) - Self.lookUpCost else { continue }
             best = (division.cost, dimension, division)
         }
         guard let best else { return addLeaf(rules) }

@@ -73,10 +73,14 @@ final class WorkerControlAdapter: WorkerControl {
     func counters(targets: [TargetNumber], listeners: [ListenerNumber]) -> CounterReport {
         var report = CounterReport()
         for target in targets {
-            report.targets[target] = FlowCounter.allCases.map { workers.total($0, target: target) }
+            report.targets[target] =
+                FlowCounter.allCases.map { workers.total($0, target: target) }
+                + ExchangeCounter.allCases.map { workers.application.total($0, target: target) }
         }
         for listener in listeners {
-            report.listeners[listener] = FlowCounter.allCases.map { workers.total($0, listener: listener) }
+            report.listeners[listener] =
+                FlowCounter.allCases.map { workers.total($0, listener: listener) }
+                + ExchangeCounter.allCases.map { workers.application.total($0, listener: listener) }
         }
         report.workers = WorkerCounter.allCases.map { counter in
             counter == .droppedAccessLogLines ? droppedLogLineCount : workers.total(counter)

@@ -9,7 +9,8 @@ enum Tables {
         guard !loadBalancers.isEmpty else { return none("load balancers", indent) }
         var table = TextTable(
             .init("NAME"), .init("TYPE"), .init("ADDRESSES"), .init("STATE"), .init("LISTENERS", .right),
-            .init("ACTIVE", .right), .init("NEW", .right), .init("BYTES", .right), .init("REJECTED", .right))
+            .init("ACTIVE", .right), .init("NEW", .right), .init("BYTES", .right), .init("REQUESTS", .right),
+            .init("5XX", .right), .init("REJECTED", .right))
         for loadBalancer in loadBalancers {
             let statistics = loadBalancer.statistics
             table.add(
@@ -17,8 +18,7 @@ enum Tables {
                 .init(loadBalancer.addresses.joined(separator: ", ")),
                 loadBalancer.isAvailable ? .init("available", .green) : .init("unavailable", .red),
                 .init("\(loadBalancer.listeners.count)"), active(statistics), new(statistics),
-                bytes(statistics),
-                rejected(statistics))
+                bytes(statistics), requests(statistics), errors(statistics), rejected(statistics))
         }
         return table.render(style, indent: indent)
     }
@@ -27,13 +27,14 @@ enum Tables {
         guard !listeners.isEmpty else { return none("listeners", indent) }
         var table = TextTable(
             .init("LISTENER"), .init("PROTOCOL"), .init("FORWARDS TO"), .init("ACTIVE", .right),
-            .init("NEW", .right), .init("BYTES", .right), .init("RESETS C/T/E", .right),
-            .init("REJECTED", .right))
+            .init("NEW", .right), .init("BYTES", .right), .init("REQUESTS", .right),
+            .init("5XX", .right), .init("RESETS C/T/E", .right), .init("REJECTED", .right))
         for listener in listeners {
             table.add(
                 .init(listener.id, .bold), .init(listener.protocol), .init(action(of: listener)),
                 active(listener.statistics), new(listener.statistics), bytes(listener.statistics),
-                resets(listener.statistics), rejected(listener.statistics))
+                requests(listener.statistics), errors(listener.statistics), resets(listener.statistics),
+                rejected(listener.statistics))
         }
         return table.render(style, indent: indent)
     }
@@ -54,13 +55,15 @@ enum Tables {
         var table = TextTable(
             .init("GROUP"), .init("PROTOCOL"), .init("PORT", .right), .init("HEALTHY", .right),
             .init("LOAD BALANCERS"), .init("ACTIVE", .right), .init("NEW", .right), .init("BYTES", .right),
-            .init("CONNECT ERRORS", .right), .init("CLIENT ADDRESS"), .init("NOTE"))
+            .init("REQUESTS", .right), .init("5XX", .right), .init("CONNECT ERRORS", .right),
+            .init("CLIENT ADDRESS"), .init("NOTE"))
         for group in groups {
             table.add(
                 .init(group.name, .bold), .init(group.protocol), .init("\(group.port)"),
                 .init("\(group.healthyTargetCount)/\(group.targetCount)", HealthPage.color(of: group)),
                 .init(group.loadBalancers.joined(separator: ", ")), active(group.statistics),
-                new(group.statistics), bytes(group.statistics),
+                new(group.statistics), bytes(group.statistics), requests(group.statistics),
+                errors(group.statistics),
                 count(group.statistics.targetConnectionErrorCount, .yellow), clientAddress(of: group),
                 note(on: group))
         }
@@ -73,14 +76,16 @@ enum Tables {
         guard !targets.isEmpty else { return "There are no targets.\n" }
         var table = TextTable(
             .init("TARGET"), .init("ZONE"), .init("WEIGHT", .right), .init("STATE"), .init("SINCE", .right),
-            .init("ACTIVE", .right), .init("NEW", .right), .init("BYTES", .right), .init("REASON"))
+            .init("ACTIVE", .right), .init("NEW", .right), .init("BYTES", .right), .init("REQUESTS", .right),
+            .init("5XX", .right), .init("REASON"))
         for target in targets {
             table.add(
                 .init(HumanText.endpoint(target.id, target.port), .bold),
                 .init(target.availabilityZone ?? ""),
                 .init("\(target.weight)"), HealthPage.stateCell(of: target.health),
                 .init(HumanText.duration(seconds: now - target.health.since)), active(target.statistics),
-                new(target.statistics), bytes(target.statistics), HealthPage.reasonCell(of: target.health))
+                new(target.statistics), bytes(target.statistics), requests(target.statistics),
+                errors(target.statistics), HealthPage.reasonCell(of: target.health))
         }
         return table.render(style)
     }
@@ -154,6 +159,15 @@ enum Tables {
 
     private static func bytes(_ statistics: FlowStatistics) -> TextTable.Cell {
         .init(HumanText.byteCount(statistics.processedBytes))
+    }
+
+    /// Empty in network mode, which knows no requests.
+    private static func requests(_ statistics: FlowStatistics) -> TextTable.Cell {
+        statistics.http.map { count($0.requestCount) } ?? ""
+    }
+
+    private static func errors(_ statistics: FlowStatistics) -> TextTable.Cell {
+        statistics.http.map { count($0.errorCount, .red) } ?? ""
     }
 
     private static func rejected(_ statistics: FlowStatistics) -> TextTable.Cell {

@@ -12,3 +12,8 @@ uint64_t allocation_count(void);
 uint64_t allocation_own_count(void);
 /// How many bytes the calling thread has allocated more than freed while it took part.
 int64_t allocation_live_byte_count(void);
+
+/// Instrumented workers and fault plans are one per process: a test that uses them takes them first and waits while
+/// another has them. Any thread may give them back.
+void instruments_take(void);
+void instruments_give_back(void);

@@ -194,7 +194,7 @@ def own_problems(metrics, listed, has_changed=False, is_application=False):
             must(new >= active or has_changed, f"{transport}: {new} new flows at {level}, {active} active")
     ended = {t: metrics.sum("weir_new_flows_total", transport=t) - metrics.sum("weir_active_flows", transport=t)
              for t in ("tcp", "udp")}
-    resets = metrics.sum("weir_tcp_resets_total")
+    resets = metrics.sum("weir_tcp_resets_total", **({"by": "client"} if is_application else {}))
     must(resets <= ended["tcp"], f"{resets} resets, but {ended['tcp']} TCP flows ended")
     recycled = metrics.sum("weir_worker_recycled_flows_total")
     must(recycled <= ended["udp"], f"{recycled} UDP flows recycled, but {ended['udp']} ended")

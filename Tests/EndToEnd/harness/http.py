@@ -8,6 +8,7 @@ import contextlib
 import re
 import socket
 import struct
+import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from .waiting import eventually
 from .weir import NO_CHECK, group, listener
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!-~]+) HTTP/1\.([01])")
+_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!-~\x80-\xff]+) HTTP/1\.([01])")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d) ([\t -~\x80-\xff]*)")
 _FIELD = re.compile(rb"(" + _TOKEN + rb"): ?([\t -~\x80-\xff]*)")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})")
@@ -82,6 +83,16 @@ def application(groups, listeners, addresses=("127.0.0.1",), attributes=None, **
     if attributes:
         edge["attributes"] = dict(attributes)
     return {**settings, "target_groups": list(groups), "load_balancers": [edge]}
+
+
+def self_signed(directory):
+    """The paths of a certificate and its key."""
+    certificate, key = str(directory / "site.crt"), str(directory / "site.key")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
+         "/CN=test.example", "-days", "2", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True, timeout=60)
+    return certificate, key
 
 
 def site(port, targets, rules=(), attributes=None, group=None, listener=None, **settings):
@@ -224,7 +235,7 @@ class Wire:
         """True when nothing comes for so long: neither byte nor end."""
         self.socket.settimeout(seconds)
         try:
-            return not self._buffer and self.socket.recv(1) is None
+            return not self._buffer and self.socket.recv(1, socket.MSG_PEEK) is None
         except TimeoutError:
             return True
         except ConnectionError:
@@ -294,7 +305,8 @@ class Wire:
         match = _REQUEST_LINE.fullmatch(line)
         if not match:
             raise Malformed(f"no request line: {line[:200]!r}")
-        request = Request((match[1].decode(), match[2].decode()), f"1.{match[3].decode()}", self._read_fields())
+        method, target, minor = match[1].decode(), match[2].decode("latin-1"), match[3].decode()
+        request = Request((method, target), f"1.{minor}", self._read_fields())
         if len(request.all("host")) != 1:
             raise Malformed(f"not exactly one Host: {request.fields}")
         if on_head is not None:
@@ -311,6 +323,12 @@ class Wire:
         if not match:
             raise Malformed(f"no status line: {line[:200]!r}")
         return Response((int(match[2]), match[3].decode("latin-1")), f"1.{match[1].decode()}", self._read_fields())
+
+    def rest_of_chunks(self):
+        """The content and trailers behind a head that `read_head` has read."""
+        message, parts = Message((), "1.1", []), []
+        self._read_chunked(message, parts.append)
+        return b"".join(parts), message.trailers
 
     def read_response(self, method="GET", on_content=None):
         """The next final response with what came before it in `interims`."""

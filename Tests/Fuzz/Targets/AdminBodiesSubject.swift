@@ -48,6 +48,21 @@ enum AdminBodiesSubject {
             case UInt8(ascii: "d"):
                 let request = try JSONBody.decode(TargetsRequest.self, from: body)
                 _ = try await registry.deregister(request, in: "web")
+            case UInt8(ascii: "r"):
+                let request = try JSONBody.decode(RuleRequest.self, from: body)
+                _ = try await registry.createRule(request, of: "site:80")
+            case UInt8(ascii: "m"):
+                let request = try JSONBody.decode(RuleRequest.self, from: body)
+                _ = try await registry.modifyRule("10", request, of: "site:80")
+            case UInt8(ascii: "p"):
+                let request = try JSONBody.decode(RulePrioritiesRequest.self, from: body)
+                _ = try await registry.setRulePriorities(request, of: "site:80")
+            case UInt8(ascii: "l"):
+                let request = try JSONBody.decode(ListenerRequest.self, from: body)
+                _ = try await registry.createListener(request, of: "site")
+            case UInt8(ascii: "c"):
+                let request = try JSONBody.decode(ListenerRequest.self, from: body)
+                _ = try await registry.modifyListener("site:80", request)
             default:
                 let request = try JSONBody.decode(TargetsRequest.self, from: body)
                 _ = try await registry.register(request, in: "web")
@@ -72,6 +87,9 @@ enum AdminBodiesSubject {
                 let answer = try? await registry.explain(
                     ExplainRequest(listener: listener.id, client: "192.0.2.9:4000"))
                 precondition(answer != nil)
+                let rules = try? await registry.rules(of: listener.id).rules
+                precondition(rules?.last?.priority == nil && rules?.count == (listener.ruleCount ?? 0) + 1)
+                precondition(rules?.allSatisfy { !$0.text.isEmpty } == true)
             }
         }
         for group in status.targetGroups {

@@ -11,6 +11,7 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     case proxyHeaders = "proxy-headers"
     case clientHellos = "client-hellos"
     case http1
+    case http2
     case rules
 
     package func run(_ bytes: [UInt8]) async {
@@ -23,6 +24,7 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
         case .proxyHeaders: ProxyHeadersSubject.run(bytes)
         case .clientHellos: ClientHellosSubject.run(bytes)
         case .http1: HTTP1Subject.run(bytes)
+        case .http2: HTTP2Subject.run(bytes)
         case .rules: RulesSubject.run(bytes)
         }
         #endif

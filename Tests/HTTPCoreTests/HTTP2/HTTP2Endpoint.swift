@@ -42,6 +42,7 @@ final class TestEndpoint {
     /// The last heads, whole.
     var requestHeads: [Int32: RequestHead] = [:]
     var responseHeads: [Int32: ResponseHead] = [:]
+    var trailers: [Int32: [HeadField]] = [:]
     var failure: HTTP2Failure?
     /// Content is told back as consumed when it comes.
     var consumesContent = true
@@ -130,7 +131,8 @@ final class TestEndpoint {
             if consumesContent { session.consumed(stream: stream, byteCount: Int(place.count)) }
             return .content(stream, Array(input[place.range]))
         case .trailers(let stream, let section):
-            return .trailers(stream, fields(inbox.trailerSections[section]))
+            trailers[stream] = inbox.trailerSections[section]
+            return .trailers(stream, fields(inbox.trailerSections[section].filter { !$0.isHopByHop }))
         case .endOfStream(let stream): return .endOfStream(stream)
         case .reset(let stream, let reset):
             return .reset(stream, reset.code, reset.origin, isUnprocessed: reset.isUnprocessed)
@@ -201,10 +203,16 @@ extension [UInt8] {
 
 /// A client and a server that hand each other their bytes.
 struct TestConversation {
-    let client = TestEndpoint(isServer: false)
-    let server = TestEndpoint(isServer: true)
+    let client: TestEndpoint
+    let server: TestEndpoint
     /// Bytes arrive in pieces of this many.
-    var pieceByteCount = Int.max
+    let pieceByteCount: Int
+
+    init(pieceByteCount: Int = .max, isCountingMemory: Bool = false) {
+        client = TestEndpoint(isServer: false, isCountingMemory: isCountingMemory)
+        server = TestEndpoint(isServer: true, isCountingMemory: isCountingMemory)
+        self.pieceByteCount = pieceByteCount
+    }
 
     /// Until neither has anything more to say.
     func exchange() {

@@ -65,6 +65,8 @@ struct HTTP2MessageTests {
         ("a path in the scheme", FrameWriter.requestHead("GET", "/", scheme: "https://x/?"), .message),
         ("user information", FrameWriter.requestHead(authority: "u@weir.example"), .authority),
         ("a path in the authority", FrameWriter.requestHead(authority: "weir.example/a"), .message),
+        ("a port that is none", FrameWriter.requestHead(authority: "weir.example:x"), .authority),
+        ("a length with a leading zero", head + [TestField("content-length", "00")], .field),
         ("two authorities", FrameWriter.requestHead(authority: "a,b"), .authority),
         ("another host", head + [TestField("host", "other.example")], .hostMismatch),
         (
@@ -152,6 +154,16 @@ struct HTTP2MessageTests {
         #expect(server.text(head.target) == "/a?b?c" && head.byteCount > 60)
     }
 
+    @Test func `a disguised framing field is not passed on`() throws {
+        let (_, server) = events(
+            head: FrameWriter.requestHead("POST", "/") + [
+                TestField("transfer_encoding", "chunked"), TestField("content.length", "3"),
+                TestField("x-transfer-encoding", "1"),
+            ], content: Array("abc".utf8))
+        let head = try #require(server.requestHeads[1])
+        #expect(head.fields.map(\.isHopByHop) == [false, true, true, false])
+    }
+
     @Test(arguments: [
         ("GET", "/", nil, true, BodyFraming.none), ("POST", "/", nil, false, .streamed),
         ("POST", "/", "7", false, .counted(7)), ("POST", "/", "0", true, .counted(0)),
@@ -178,6 +190,20 @@ struct HTTP2MessageTests {
         let frames = SentFrame.all(in: server.output()).filter { $0.stream == 1 }
         #expect(frames.map(\.kind) == [.headers, .resetStream] && frames.last?.code == 0)
         #expect(server.takeEvents() == [.closed(1, tag: 0)])
+    }
+
+    @Test(arguments: [
+        (nil, nil, DesyncFinding.Reason.none), ("content-length", "0", .getHeadZeroContentLength),
+        ("transfer_encoding", "chunked", .suspiciousHeader), ("content_length", "5", .suspiciousHeader),
+        ("x-name", "\u{E4}", .nonCompliantHeader),
+    ])
+    func `a request is judged as in earlier versions`(
+        name: String?, value: String?, reason: DesyncFinding.Reason
+    ) throws {
+        let (_, server) = events(head: Self.head + (name.map { [TestField($0, value ?? "")] } ?? []))
+        let head = try #require(server.requestHeads[1])
+        #expect(head.desync.reason == reason)
+        if reason == .suspiciousHeader { #expect(head.fields[1].isHopByHop) }
     }
 
     @Test func `extended CONNECT is off`() {
@@ -234,6 +260,8 @@ struct HTTP2MessageTests {
                 .content(1, Array("abc".utf8)),
                 .trailers(1, [TestField("x-sum", "1"), TestField("transfer-coding", "x")]),
             ])
+        // The others are there, marked as not to be passed on.
+        #expect(server.trailers[1]?.map(\.isHopByHop) == [false, false, true, true, true])
     }
 
     @Test func `trailers that do not end the stream are a violation`() {

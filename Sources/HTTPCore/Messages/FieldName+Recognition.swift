@@ -37,9 +37,16 @@ extension FieldName {
         }
     }
 
+    /// The field of that name, in whatever case; `other` for all that a balancer does not look at.
+    public init(naming name: Span<UInt8>) {
+        self = .other
+        for index in name.indices where !ASCIISet.token.contains(name[index]) { return }
+        self = Self.recognised(name, 0..<name.count)
+    }
+
     /// The name at a place of a head, whatever its case. Its bytes must be token characters.
     @inline(__always)
-    public static func recognised(_ bytes: Span<UInt8>, _ range: Range<Int>) -> FieldName {
+    static func recognised(_ bytes: Span<UInt8>, _ range: Range<Int>) -> FieldName {
         // Eight bytes of the name from an offset on, or what it has; in lower case. Among token characters only
         // letters turn into letters by this, so that no name is taken for another.
         @inline(__always)
