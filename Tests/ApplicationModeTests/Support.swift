@@ -185,8 +185,8 @@ final class TestBalancer {
         let done = Completion(isDone: isDone)
         let log = logPath == nil ? nil : try AccessLog(rings: application.logRings)
         self.log = log
-        let numbers = log?.applicationNumbers(for: snapshot)
-        let routing = TLSRouting(accessLogs: numbers?.accessLogs ?? [])
+        let logNumbers = log?.applicationNumbers(for: snapshot)
+        let routing = TLSRouting(accessLogs: logNumbers?.accessLogs ?? [])
         application.publish(snapshot, tls: routing, ticket: ticket) { done.isDone.withLock { $0 = true } }
         #expect(eventually { done.isDone.withLock { $0 } })
     }

@@ -10,8 +10,8 @@ import subprocess
 import pytest
 
 from harness.http import (
-    Client, Load, Target, application, ask, fixed, forward, head, http_group, http_listener, redirect, request, response,
-    rule)
+    Client, Load, Target, application, ask, fixed, forward, head, http_group, http_listener, redirect, request,
+    response, rule)
 from harness.logs import CONNECTION, EXCHANGE, Log
 from harness.tls import Authority, secure
 from harness.waiting import eventually
@@ -45,7 +45,7 @@ class Edge:
     def _make(self, targets, tls, action, rules, **logs):
         more = {"protocol": "HTTPS", **tls} if tls else {}
         made = application(
-            [http_group("web", [t if isinstance(t, str) else t.target for t in targets])],
+            [http_group(name, [t if isinstance(t, str) else t.target for t in targets]) for name in ("web", "other")],
             [http_listener(self.port, action, rules, **more)])
         edge = made["load_balancers"][0]
         edge["access_logs"] = {"enabled": self.is_logged, "path": self.access.path, **logs}
@@ -159,6 +159,18 @@ def test_a_rule_says_what_was_done(edge, serve):
     assert app["request"] == f"GET http://test.example:{web.port}/app/x?y HTTP/1.1"
     assert [same[key] for key in transformed] == ["TransformSuccess", "-", "-"]
     assert [other[key] for key in transformed] == ["-"] * 3
+
+
+def test_a_group_cookie_of_somebody_else_is_told(edge, serve):
+    web = edge([serve(Target())], action=forward(
+        [("web", 1), ("other", 1)], stickiness={"enabled": True, "duration": 600}))
+    with Client(web.port) as client:
+        (cookie,) = [value.split(";")[0] for value in client.ask().all("set-cookie") if value.startswith("AWSALBTG=")]
+        client.ask(fields=[("Cookie", cookie)])
+        client.ask(fields=[("Cookie", cookie + "%3D")])
+    entries = web.access.wait(3)
+    assert [entry["error_reason"] for entry in entries] == ["-", "-", "AWSALBTGCookieInvalid"]
+    assert entries[0]["target_group"] == entries[1]["target_group"] in ("web", "other")
 
 
 def test_failures_of_targets_and_clients_are_told_apart(edge, serve, port):

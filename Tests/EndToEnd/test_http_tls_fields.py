@@ -7,7 +7,8 @@ import urllib.parse
 
 import pytest
 
-from harness.http import Target, Wire, application, ask, http_group, http_listener, request, response
+from harness.http import (
+    Target, Wire, application, ask, chunked, head, http_group, http_listener, request, response)
 from harness.tls import Authority, openssl, secure
 
 MUTUAL = "x-amzn-mtls-clientcert"
@@ -129,6 +130,32 @@ def test_any_certificate_is_passed_through_with_its_chain(edge, authority, direc
     none_is_spoofed(came)
     assert urllib.parse.unquote(came.get(MUTUAL)) == "".join(pems)
     assert came.get(MUTUAL + "-subject") is None
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_client_that_comes_back_brings_its_chain_again(edge, authority, version):
+    entrance, target, _, _ = edge(mutual_authentication={"mode": "passthrough"})
+    context = authority.client_context(authority.issue("client"), maximum_version=version, minimum_version=version)
+    session = None
+    for _ in range(2):
+        with secure(context, entrance, session=session) as raw:
+            assert not raw.session_reused, "a ticket would not bring the chain"
+            wire = Wire(raw)
+            wire.send(request())
+            wire.read_response()
+            session = raw.session
+    assert len({came.get(MUTUAL) for came in target.requests}) == 1 and target.requests[1].get(MUTUAL)
+
+
+def test_trailers_claim_nothing(edge, authority):
+    entrance, target, _, _ = edge(mutual_authentication={"mode": "passthrough"})
+    with secure(authority.client_context(), entrance) as raw:
+        wire = Wire(raw)
+        fields = [("Host", "a"), ("Transfer-Encoding", "chunked")]
+        wire.send(head("POST / HTTP/1.1", fields)
+                  + chunked(b"x", trailers=[(MUTUAL, "spoofed"), ("X-Amzn-Mtls_Clientcert", "spoofed"), ("X-A", "b")]))
+        assert wire.read_response().status == 200
+    assert target.requests[0].trailers == [("X-A", "b")]
 
 
 def test_who_comes_without_a_certificate_cannot_claim_one(edge, authority):

@@ -5,7 +5,7 @@ import HTTPCore
 import Testing
 
 @Suite struct `Fields that tell of TLS` {
-    private func plan(
+    private func makePlan(
         version: Bool = false, keyExchange: Bool = false, mutual: MutualAuthentication = .off,
         names: [ApplicationListenerAttributes.RenamedField: String] = [:]
     ) -> TLSFieldPlan? {
@@ -25,12 +25,12 @@ import Testing
     private let verify = MutualAuthentication.verify(ClientTrust(caCertificates: "ca.pem"))
 
     @Test func `nothing is told unless the listener says so`() {
-        #expect(plan() == nil)
-        #expect(plan(names: [.tlsVersion: "X-Version"]) == nil)
+        #expect(makePlan() == nil)
+        #expect(makePlan(names: [.tlsVersion: "X-Version"]) == nil)
     }
 
     @Test func `what is told is dropped from clients, in every spelling`() throws {
-        let plan = try #require(plan(version: true))
+        let plan = try #require(makePlan(version: true))
         for name in [
             "X-Amzn-Tls-Version", "x-amzn-tls-version", "X_AMZN_TLS_VERSION", "x-amzn-tls_cipher-suite",
         ] {
@@ -41,15 +41,15 @@ import Testing
         ] {
             #expect(!guards(plan, name), "\(name)")
         }
-        let keyExchange = try #require(self.plan(keyExchange: true))
+        let keyExchange = try #require(makePlan(keyExchange: true))
         #expect(guards(keyExchange, "x-amzn-tls-kx"))
         #expect(!guards(keyExchange, "x-amzn-tls-version"))
     }
 
     /// Whichever the mode: a target that was told by one mode may believe what it reads after a change.
     @Test func `with mutual TLS every field of a certificate is dropped from clients`() throws {
-        for mutual in [.passthrough, verify] {
-            let plan = try #require(plan(mutual: mutual, names: [.mutualTLSSubject: "X-Who"]))
+        for mutual in [MutualAuthentication.passthrough, verify] {
+            let plan = try #require(makePlan(mutual: mutual, names: [.mutualTLSSubject: "X-Who"]))
             for end in ["", "-Serial-Number", "-Issuer", "-Subject", "-Validity", "-Leaf"] {
                 #expect(guards(plan, "X-Amzn-Mtls-Clientcert\(end)"))
             }
@@ -57,18 +57,18 @@ import Testing
             #expect(plan.name(of: .mutualTLSSubject) == "X-Who")
             #expect(plan.name(of: .mutualTLSIssuer) == "X-Amzn-Mtls-Clientcert-Issuer")
         }
-        #expect(try #require(plan(mutual: .passthrough)).certificate == .chain)
-        #expect(try #require(plan(mutual: verify)).certificate == .facts)
+        #expect(try #require(makePlan(mutual: .passthrough)).certificate == .chain)
+        #expect(try #require(makePlan(mutual: verify)).certificate == .facts)
     }
 
     @Test func `keys tell plans apart`() throws {
         let plans = [
-            plan(version: true), plan(keyExchange: true), plan(version: true, keyExchange: true),
-            plan(mutual: verify), plan(mutual: .passthrough),
-            plan(version: true, names: [.tlsVersion: "X-Version"]),
+            makePlan(version: true), makePlan(keyExchange: true), makePlan(version: true, keyExchange: true),
+            makePlan(mutual: verify), makePlan(mutual: .passthrough),
+            makePlan(version: true, names: [.tlsVersion: "X-Version"]),
         ].compactMap { $0?.key }
         #expect(Set(plans).count == 6 && !plans.contains(0))
-        #expect(plan(version: true)?.key == plan(version: true)?.key)
+        #expect(makePlan(version: true)?.key == makePlan(version: true)?.key)
     }
 
     @Test func `no certificate can end a field`() {
