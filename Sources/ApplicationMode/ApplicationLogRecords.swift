@@ -60,16 +60,14 @@ private struct ApplicationRecords: ~Copyable, AccessLogFeed {
     ) {
         let source = files.source(of: record.log)
         line.removeAll(keepingCapacity: true)
-        // The texts are taken in any case: nobody else gives their room back.
-        ring.take(at: record.textPosition, count: Int(record.texts.byteCount)) { texts in
+        take(Int(record.texts.byteCount), at: record.textPosition, of: ring) { log, texts in
             guard let source else { return }
+            let names = ExchangeLine.Names(
+                loadBalancer: source.loadBalancer, tlsVersion: log.names.version(record.tlsVersion),
+                tlsCipher: log.names.cipher(record.tlsCipher),
+                certificate: CertificateRegister.entry(record.certificate)?.file)
             ExchangeLine.append(
-                record, texts: texts,
-                names: ExchangeLine.Names(
-                    loadBalancer: source.loadBalancer, tlsVersion: names.version(record.tlsVersion),
-                    tlsCipher: names.cipher(record.tlsCipher),
-                    certificate: CertificateRegister.entry(record.certificate)?.file),
-                unixNanoseconds: unixNanoseconds, at: now, to: &line)
+                record, texts: texts, names: names, unixNanoseconds: unixNanoseconds, at: now, to: &log.line)
         }
         if let source { files.add(line, of: source, at: now) }
     }
@@ -80,16 +78,29 @@ private struct ApplicationRecords: ~Copyable, AccessLogFeed {
     ) {
         let source = files.source(of: record.log)
         line.removeAll(keepingCapacity: true)
-        ring.take(at: record.textPosition, count: record.textByteCount) { texts in
+        take(record.textByteCount, at: record.textPosition, of: ring) { log, texts in
             guard let source else { return }
+            let names = ConnectionRecord.Names(
+                loadBalancer: source.loadBalancer, tlsVersion: log.names.version(record.tlsVersion),
+                tlsCipher: log.names.cipher(record.tlsCipher),
+                keyExchange: log.names.group(record.namedGroup))
             record.appendLine(
-                texts: texts,
-                names: ConnectionRecord.Names(
-                    loadBalancer: source.loadBalancer, tlsVersion: names.version(record.tlsVersion),
-                    tlsCipher: names.cipher(record.tlsCipher), keyExchange: names.group(record.namedGroup)),
-                unixNanoseconds: unixNanoseconds, at: now, to: &line)
+                texts: texts, names: names, unixNanoseconds: unixNanoseconds, at: now, to: &log.line)
         }
         if let source { files.add(line, of: source, at: now) }
+    }
+
+    /// Lends a record's texts, also those of a log that is off by now: nobody else gives their room back.
+    private mutating func take(
+        _ byteCount: Int, at position: UInt64, of ring: ByteRing,
+        _ body: (inout ApplicationRecords, Span<UInt8>) -> Void
+    ) {
+        guard byteCount > 0 else {
+            // Without texts a record has no position, and taking none at one would set the ring back.
+            let none: [UInt8] = []
+            return body(&self, none.span)
+        }
+        ring.take(at: position, count: byteCount) { texts in body(&self, texts) }
     }
 }
 

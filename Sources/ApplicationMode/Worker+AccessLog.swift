@@ -56,7 +56,13 @@ extension Worker {
             texts.append(.serverName, name, to: &gathered)
         }
         if exchanges[exchange].hasGroup {
-            let name = core.snapshot.groups[Int(exchanges[exchange].group)].name
+            let group = Int(exchanges[exchange].group)
+            if records[exchange].kind == .http2,
+                core.snapshot.groups[group].application?.protocolVersion == .grpc
+            {
+                records[exchange].kind = .grpc
+            }
+            let name = core.snapshot.groups[group].name
             texts.append(.group, name.utf8.span, to: &gathered)
         }
         noteAction(exchange, bytes, decision, &texts, &gathered)

@@ -152,6 +152,10 @@ private func makeContext(
         throw error
     }
     unsafe installCallbacks(in: context, state)
+    if case .passthrough = settings.clients {
+        // A ticket keeps a client's certificate, but not the chain behind it, which targets are to get.
+        unsafe weir_ssl_ctx_disable_tickets(context)
+    }
     return unsafe context
 }
 

@@ -3,6 +3,7 @@
 import Balancing
 import CAllocationCount
 import CLinux
+import Foundation
 import LinuxIO
 import Testing
 
@@ -12,9 +13,22 @@ extension `Instrumented application workers` {
     @Suite struct `Hot path of exchanges` {
         @Test(arguments: [[], [UInt8](repeating: 1, count: 1_000)])
         func `a warm exchange takes two reads, two writes and no allocation`(content: [UInt8]) throws {
+            try check(content: content)
+        }
+
+        @Test func `nor does it take more with an access log`() throws {
+            let path = NSTemporaryDirectory() + "weir-\(getpid())-access.log"
+            defer { unlink(path) }
+            try check(content: [], logPath: path)
+            let lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
+            #expect(lines.count >= 520)
+            #expect(lines.allSatisfy { $0.hasPrefix("http ") && $0.contains(" 200 200 ") })
+        }
+
+        private func check(content: [UInt8], logPath: String? = nil) throws {
             let target = try TestTarget(
                 message("HTTP/1.1 200 OK\r\nServer: test\r\nX-Field: value", [1, 2, 3]))
-            let balancer = try TestBalancer(to: [target.endpoint])
+            let balancer = try TestBalancer(to: [target.endpoint], logPath: logPath)
             let client = try #require(TestSocket.connect(balancer.entrance))
             let request = message(
                 "\(content.isEmpty ? "GET" : "POST") /path?query HTTP/1.1\r\nHost: a.example\r\nUser-Agent: test\r\n"

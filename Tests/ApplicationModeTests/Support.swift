@@ -142,8 +142,10 @@ final class TestTarget: Sendable {
 final class TestBalancer {
     let application: ApplicationWorkers
     let entrance: Endpoint
+    private let log: AccessLog?
 
-    init(to targets: [Endpoint], idleTimeoutSeconds: Int = 60) throws {
+    /// - Parameter logPath: The file of the access log; nil for none.
+    init(to targets: [Endpoint], idleTimeoutSeconds: Int = 60, logPath: String? = nil) throws {
         application = try ApplicationWorkers(
             processors: [nil],
             settings: WorkerSettings(
@@ -171,7 +173,7 @@ final class TestBalancer {
                 [ListenerRoute.Choice(groupIndex: 0, cumulativeWeight: 1)], stickinessSeconds: nil))
         let route = ListenerRoute(
             id: ListenerID(loadBalancer: "test", port: 1), choices: [], isStickyByGroup: false,
-            tcpIdleTimeoutSeconds: 60,
+            tcpIdleTimeoutSeconds: 60, accessLogPath: logPath,
             application: ApplicationRoute(rules: [rule], loadBalancerAttributes: attributes))
         let snapshot = RoutingSnapshot(
             version: 1, seed: HashSeed(first: 1, second: 2), listeners: [route], groups: [group],
@@ -181,7 +183,11 @@ final class TestBalancer {
         ])
         let isDone = Mutex(false)
         let done = Completion(isDone: isDone)
-        application.publish(snapshot, ticket: ticket) { done.isDone.withLock { $0 = true } }
+        let log = logPath == nil ? nil : try AccessLog(rings: application.logRings)
+        self.log = log
+        let logNumbers = log?.applicationNumbers(for: snapshot)
+        let routing = TLSRouting(accessLogs: logNumbers?.accessLogs ?? [])
+        application.publish(snapshot, tls: routing, ticket: ticket) { done.isDone.withLock { $0 = true } }
         #expect(eventually { done.isDone.withLock { $0 } })
     }
 
@@ -190,7 +196,10 @@ final class TestBalancer {
         init(isDone: consuming Mutex<Bool>) { self.isDone = isDone }
     }
 
-    deinit { application.workers.stop() }
+    deinit {
+        application.workers.stop()
+        log?.stop()
+    }
 
     /// Every exchange and every client has ended, and its accounting closed.
     func isQuiet() -> Bool {

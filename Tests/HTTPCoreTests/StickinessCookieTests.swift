@@ -220,6 +220,37 @@ import Testing
         #expect(position("AWSALB=\(other); AWSALBAPP-0=\(other); sid=x", in: snapshot) == nil)
     }
 
+    @Test func `a client stays bound when its target is gone`() throws {
+        let stickiness = ApplicationStickiness.applicationCookie(name: "sid", durationSeconds: 60)
+        let cookie = try "AWSALBAPP-0=" + value(.application, host: 2, in: snapshot(stickiness: stickiness))
+        func binding(_ text: String, hosts: [UInt32], at seconds: UInt64 = Self.now) -> StickyBinding {
+            let head = BuiltHead([(.cookie, text)])
+            return head.request.stickyBinding(
+                head.bytes.span, groupIndex: 0, in: snapshot(hosts: hosts, stickiness: stickiness),
+                unixSeconds: seconds)
+        }
+        #expect(
+            binding("sid=x; \(cookie)", hosts: [1, 2]) == StickyBinding(kind: .application, position: 1))
+        #expect(binding("sid=x; \(cookie)", hosts: [1]) == StickyBinding(kind: .application, position: nil))
+        #expect(binding(cookie, hosts: [1, 2]) == .none)
+        #expect(binding("sid=x; \(cookie)", hosts: [1, 2], at: Self.now + 60) == .none)
+        #expect(binding("sid=x; \(cookie.dropLast())", hosts: [1, 2]) == .none)
+    }
+
+    @Test func `a group cookie that is none of ours is told`() throws {
+        let snapshot = snapshot(stickiness: daily)
+        let good = try value(.group, host: 0, in: snapshot)
+        for (text, isForeign) in [
+            ("a=b", false), ("AWSALBTG=\(good)", false), ("AWSALBTG=\(good)%3D", true),
+            ("AWSALBTG=\(good); AWSALBTGCORS=x", true),
+        ] {
+            let head = BuiltHead([(.cookie, text)])
+            #expect(
+                head.request.hasForeignGroupCookie(head.bytes.span, keys: snapshot.stickinessKeys)
+                    == isForeign, "\(text)")
+        }
+    }
+
     @Test func `a client finds its group among the choices`() throws {
         let snapshot = snapshot(stickiness: daily)
         let choices = [

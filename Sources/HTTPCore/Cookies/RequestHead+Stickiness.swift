@@ -9,6 +9,11 @@ public struct StickyBinding: Hashable, Sendable, BitwiseCopyable {
     /// The target's position in the group's `targets`; nil when it is not eligible.
     public var position: Int?
 
+    public init(kind: StickinessCookie?, position: Int?) {
+        self.kind = kind
+        self.position = position
+    }
+
     public static let none = StickyBinding(kind: nil, position: nil)
 }
 

@@ -19,8 +19,9 @@ public enum TrailerSection {
     static func isForbidden(_ field: HeadField, _ bytes: Span<UInt8>) -> Bool {
         switch field.id {
         case .other:
-            // A program that takes `_` for `-` would see another field.
-            field.hasUnusualName
+            // A program that takes `_` for `-` would see another field. And what Weir alone may say, as of a client's
+            // certificate, no trailer may say either.
+            field.hasUnusualName || isReserved(field.name, bytes)
                 || forbiddenNames.contains { ByteScanning.equals(bytes, field.name.range, $0) }
         case .grpcStatus:
             false
@@ -31,6 +32,13 @@ public enum TrailerSection {
             .amznTraceID, .amznTLSVersion, .amznTLSCipherSuite, .webSocketKey, .webSocketVersion:
             true
         }
+    }
+
+    /// `X-Amzn-…`
+    private static func isReserved(_ name: ByteRange, _ bytes: Span<UInt8>) -> Bool {
+        let prefix = "x-amzn-"
+        let end = name.lowerBound + prefix.utf8.count
+        return end <= name.upperBound && ByteScanning.equals(bytes, name.lowerBound..<end, prefix)
     }
 
     private static let forbiddenNames = [
