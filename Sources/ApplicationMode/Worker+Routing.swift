@@ -24,7 +24,8 @@ extension Worker {
         let listener = connections[client].listener
         exchanges[slot] = Exchange(
             phase: .connecting, generation: generation, client: UInt32(client), clientStream: stream,
-            listener: listener, log: core.tls.accessLog(of: listener), method: requestHead.method, version: requestHead.version, upgrade: requestHead.upgrade,
+            listener: listener, log: core.tls.accessLog(of: listener), method: requestHead.method,
+            version: requestHead.version, upgrade: requestHead.upgrade,
             isClientPersistent: requestHead.isPersistent, expectsContinue: requestHead.expectsContinue,
             startedAt: isStream ? now : connections[client].headStartedAt, headAt: now, lastMovedAt: now)
         exchanges[slot].up.reader = BodyReader(requestHead.framing)
