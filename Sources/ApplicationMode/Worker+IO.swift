@@ -82,18 +82,20 @@ extension Worker {
     }
 
     /// Sends all of `output`, or holds what the socket does not take. False when the connection is lost.
-    mutating func sendOutput(_ slot: Int, at now: Instant) -> Bool {
+    ///
+    /// - Parameter isLast: The connection's end follows at once, and may leave in the same segment.
+    mutating func sendOutput(_ slot: Int, isLast: Bool = false, at now: Instant) -> Bool {
         var sending = OutputBuffer(capacity: 0)
         swap(&sending, &output)
         defer { swap(&sending, &output) }
-        return send(slot, sending.storage.span.extracting(0..<sending.count), at: now)
+        return send(slot, sending.storage.span.extracting(0..<sending.count), isLast: isLast, at: now)
     }
 
     /// The same for any bytes.
-    private mutating func send(_ slot: Int, _ bytes: Span<UInt8>, at now: Instant) -> Bool {
+    private mutating func send(_ slot: Int, _ bytes: Span<UInt8>, isLast: Bool, at now: Instant) -> Bool {
         var sentCount = 0
         if connections[slot].output.isEmpty {
-            guard let count = Self.write(bytes, to: &connections[slot]) else { return false }
+            guard let count = Self.write(bytes, isLast: isLast, to: &connections[slot]) else { return false }
             sentCount = count
         }
         if sentCount > 0 { connections[slot].lastActivityAt = now }
@@ -186,7 +188,9 @@ extension Worker {
     }
 
     /// How many bytes the socket took; fewer than given, and it may not be written to. Nil when the connection is lost.
-    private static func write(_ bytes: Span<UInt8>, to connection: inout Connection) -> Int? {
+    private static func write(
+        _ bytes: Span<UInt8>, isLast: Bool = false, to connection: inout Connection
+    ) -> Int? {
         var sentCount = 0
         while connection.mayWrite, sentCount < bytes.count {
             let rest = bytes.extracting(sentCount..<bytes.count)
@@ -199,7 +203,7 @@ extension Worker {
                 case .failed: outcome = .failed(.connectionReset)
                 }
             } else {
-                outcome = connection.socket.send(rest)
+                outcome = isLast ? connection.socket.sendMore(rest) : connection.socket.send(rest)
             }
             switch outcome {
             case .moved(let count):

@@ -128,6 +128,16 @@ extension Descriptor {
         return outcome(result, zero: .wouldBlock)
     }
 
+    /// The same with MSG_MORE: what fills no segment waits for what follows, or for the end, and leaves with it.
+    ///
+    /// Without either it leaves after 200 ms.
+    public func sendMore(_ bytes: Span<UInt8>) -> IOOutcome {
+        let result = unsafe bytes.withUnsafeBytes { buffer in
+            unsafe weir_send_more(rawValue, buffer.baseAddress, buffer.count)
+        }
+        return outcome(result, zero: .wouldBlock)
+    }
+
     /// recv(2) with MSG_PEEK: the bytes stay in the socket.
     public func peek(into region: borrowing ByteRegion, byteCountMax: Int) -> IOOutcome {
         precondition(byteCountMax >= 0 && byteCountMax <= region.byteCount)

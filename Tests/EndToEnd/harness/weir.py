@@ -341,8 +341,7 @@ class Weir:
         for balancer in status["load_balancers"]:
             for key, total in balancer["statistics"].items():
                 if isinstance(total, dict):
-                    # Of exchanges: what a target group answered is told of it alone.
-                    continue
+                    continue  # Requests: those that a listener refuses are its own.
                 parts = sum(listener["statistics"][key] for listener in balancer["listeners"])
                 # What a listener has counted stays in the total when the listener goes.
                 assert total == parts or (self.has_changed and total > parts), (
