@@ -139,10 +139,12 @@ extension Worker {
         let isReused =
             isUnprocessed
             || (isReused ?? exchanges[exchange].target.map { connections[$0].isReused } ?? false)
+        // Of a connection that others share, whoever finds it broken counts it, once.
+        let isAlone = exchanges[exchange].target.map { !connections[$0].isShared } ?? false
         leaveTarget(exchange, isClean: false, at: now)
         let (target, listener) = (exchanges[exchange].targetNumber, exchanges[exchange].listener)
         guard exchanges[exchange].phase == .awaitingHead || exchanges[exchange].phase == .connecting else {
-            core.counters.add(1, .targetResets, target: target, listener: listener)
+            if isAlone { core.counters.add(1, .targetResets, target: target, listener: listener) }
             abort(exchange, at: now)
             return
         }
@@ -152,7 +154,7 @@ extension Worker {
             repeatRequest(exchange, at: now)
             return
         }
-        core.counters.add(1, .targetResets, target: target, listener: listener)
+        if isAlone { core.counters.add(1, .targetResets, target: target, listener: listener) }
         endOutstanding(exchange, .connectionError, at: now)
         fail(exchange, .targetClosed, at: now)
     }
@@ -197,7 +199,7 @@ extension Worker {
         let client = Int(exchanges[exchange].client)
         let stream = exchanges[exchange].clientStream
         leaveTarget(exchange, isClean: false, at: now)
-        core.counters.add(1, .balancerResets, listener: exchanges[exchange].listener)
+        if stream == 0 { core.counters.add(1, .balancerResets, listener: exchanges[exchange].listener) }
         end(exchange, at: now)
         if connections[client].http2.isOpen {
             connections[client].http2.reset(stream: stream, code: .internalError)

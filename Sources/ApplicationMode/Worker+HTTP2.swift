@@ -516,6 +516,10 @@ extension Worker {
         case .target:
             guard connections[slot].isReady else { return connectFailed(slot, at: now) }
             leaveSharedPool(slot)
+            if connections[slot].exchangePlusOne > 0, !isInOrder {
+                core.counters.add(
+                    1, .targetResets, target: connections[slot].target, listener: connections[slot].listener)
+            }
             while let exchange = connections[slot].exchange {
                 unlinkTarget(exchange)
                 if exchanges[exchange].phase == .responding, exchanges[exchange].down.hasSourceEnded {

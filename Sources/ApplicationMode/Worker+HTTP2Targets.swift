@@ -216,7 +216,7 @@ extension Worker {
     /// A stream ended before its time.
     mutating func streamWasReset(_ exchange: Int, _ slot: Int, _ reset: HTTP2Reset, at now: Instant) {
         if connections[slot].role == .client {
-            core.counters.add(1, .clientResets, listener: exchanges[exchange].listener)
+            // Resets are counted of connections, and this one goes on.
             clientLeft(exchange, at: now)
             return
         }

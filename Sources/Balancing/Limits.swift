@@ -161,6 +161,8 @@ public enum Limits {
     /// What a sender may send on one stream, and on all of a connection, before the bytes are taken.
     public static let http2StreamWindowByteCount = 64 << 10
     public static let http2ConnectionWindowByteCount = 1 << 20
+    /// The same of a target's connection, which clients share: those that do not read are never in the others' way.
+    public static let http2TargetWindowByteCount = http2ConcurrentStreamsMax * http2StreamWindowByteCount
     /// Names, values and 32 bytes for each; RFC 9113 section 6.5.2.
     public static let http2HeaderListByteCountMax = 64 << 10
     public static let http2FieldCountMax = 256

@@ -40,9 +40,9 @@ def entrance(port):
 def make_site(make_weir, entrance):
     """Weir before targets of one kind; the kind is the protocol version of their group."""
 
-    def make(*targets, version="HTTP2", listener=None, group=None, **more):
+    def make(*targets, version="HTTP2", listener=None, group=None, checks=True, **more):
         more_of_group = {"protocol_version": version, **(group or {})}
-        return make_weir(site(entrance, targets, group=more_of_group, listener=listener, **more))
+        return make_weir(site(entrance, targets, group=more_of_group, listener=listener, **more), checks=checks)
 
     return make
 
@@ -558,7 +558,7 @@ def test_a_target_that_never_answers_is_504_and_its_connection_is_left(make_site
 def test_draining_ends_connections_of_http2_without_a_failure(make_site, serve, entrance):
     """Requests go on until the client has heard, and the last one is answered."""
     target = serve(http2.Target())
-    weir = make_site(target, drain_timeout=10)
+    weir = make_site(target, drain_timeout=10, checks=False)
     with http2.Client(entrance) as client:
         client.ask()
         weir.process.terminate()

@@ -84,6 +84,8 @@ class Endpoint:
         self.http2 = h2.connection.H2Connection(config)
         if settings:
             self.http2.local_settings.update(settings)
+            # What is told at first is what the package takes for agreed.
+            self.http2.local_settings.acknowledge()
         self.http2.initiate_connection()
         self.flush()
 
