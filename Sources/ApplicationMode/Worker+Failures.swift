@@ -87,7 +87,10 @@ extension Worker {
     /// A connection of either side was reset, or its network is gone.
     mutating func connectionBroke(_ slot: Int, at now: Instant) {
         switch (connections[slot].role, connections[slot].phase) {
-        case (_, .http2):
+        case (let role, .http2):
+            if role == .client {
+                core.counters.add(1, .clientResets, listener: connections[slot].listener)
+            }
             http2Broke(slot, at: now)
         case (.client, _):
             if let exchange = connections[slot].exchange {
