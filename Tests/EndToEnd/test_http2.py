@@ -537,14 +537,6 @@ def test_an_answer_that_nobody_takes_ends_after_the_idle_timeout(make_site, serv
     nothing_is_left(weir)
 
 
-def test_an_old_connection_is_left_without_a_failure(make_site, serve, entrance):
-    target = serve(http2.Target())
-    make_site(target, attributes={"client_keep_alive.seconds": 60})
-    # No clock of the tests reaches this far: what is checked is that the attribute is taken, and nothing breaks.
-    with http2.Client(entrance) as client:
-        assert [client.ask().status for _ in range(3)] == [200] * 3 and not client.goaways
-
-
 def test_a_target_that_never_answers_is_504_and_its_connection_is_left(make_site, serve, entrance):
     target = serve(http2.Target(answer=lambda s, p: p.number > 0 and hello(s, p)))
     weir = make_site(target, attributes={"idle_timeout.timeout_seconds": 1})
