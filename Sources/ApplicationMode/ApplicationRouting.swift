@@ -22,7 +22,8 @@ final class ListenerRouting: Sendable {
         self.mutualAuthentication = mutualAuthentication
         rules = CompiledRules(route.rules)
         tlsFields = TLSFieldPlan(
-            route.loadBalancerAttributes, route.listenerAttributes, mutualAuthentication: mutualAuthentication)
+            route.loadBalancerAttributes, route.listenerAttributes, mutualAuthentication: mutualAuthentication
+        )
     }
 
     var attributes: ApplicationLoadBalancerAttributes { route.loadBalancerAttributes }

@@ -40,6 +40,15 @@ struct Connection: BitwiseCopyable {
         case busy
     }
 
+    /// How far the end of a client's connection of HTTP/2 has come; RFC 9113 section 6.8.
+    enum Farewell: UInt8, BitwiseCopyable {
+        case none = 0
+        /// It was asked to begin no more streams, and those on the wire are still taken.
+        case announced
+        /// Streams beyond those that came are not taken.
+        case said
+    }
+
     enum Role: UInt8, BitwiseCopyable {
         case client
         case target
@@ -80,6 +89,13 @@ struct Connection: BitwiseCopyable {
     /// To a target that is spoken to by HTTP/2, and in the shared pool now.
     var isShared = false
     var isPooled = false
+    /// To a target by HTTP/2: its settings have come, and requests may go out.
+    var hasSettings = false
+    var isReady = false
+    /// Takes no more exchanges, whatever its session says.
+    var isRetired = false
+    /// To a client by HTTP/2: what it was told of the end of its connection.
+    var farewell = Farewell.none
     /// Neighbours in the pool of the target, plus one.
     var nextPlusOne: UInt32 = 0
     var previousPlusOne: UInt32 = 0

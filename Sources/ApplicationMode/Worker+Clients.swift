@@ -116,6 +116,10 @@ extension Worker {
                 } else {
                     serve(slot, at: now)
                 }
+            } else if isShared(slot), !connections[slot].session.speaks("h2") {
+                // It would read the requests of many as one of HTTP/1.
+                core.counters.add(1, .targetHandshakeFailures, target: connections[slot].target)
+                connectFailed(slot, at: now)
             } else {
                 targetIsOpen(slot, at: now)
             }
@@ -276,6 +280,9 @@ extension Worker {
         let timeout = idleTimeoutSeconds(of: connection.listener)
         switch connection.phase {
         case .lingering: return connection.lastActivityAt.advanced(bySeconds: Limits.lingerSeconds)
+        case .http2 where connection.farewell == .announced: return Instant(nanoseconds: 0)
+        case .http2 where connection.farewell == .said && connection.exchangePlusOne == 0:
+            return connection.lastActivityAt.advanced(bySeconds: min(timeout, Limits.lingerSeconds))
         case .http1 where connection.exchangePlusOne == 0 && connection.headStartedAt.nanoseconds > 0:
             return connection.headStartedAt.advanced(bySeconds: timeout)
         case .http1 where connection.exchangePlusOne == 0 && core.isDraining:

@@ -178,7 +178,7 @@ extension Worker {
     // MARK: - Down: from the target to the client
 
     private mutating func pumpDown(_ exchange: Int, at now: Instant) -> Bool {
-        guard let target = exchanges[exchange].target else { return false }
+        guard let target = exchanges[exchange].target else { return pumpRest(exchange, at: now) }
         let client = Int(exchanges[exchange].client)
         guard let room = roomToSend(client, stream: exchanges[exchange].clientStream, at: now) else {
             clientBroke(exchange, at: now)
@@ -230,6 +230,29 @@ extension Worker {
             }
             return hasMoved || lane.isDone
         }
+    }
+
+    /// Sends on what a target of HTTP/2 has left whose connection is gone; only clients of HTTP/2 have such.
+    private mutating func pumpRest(_ exchange: Int, at now: Instant) -> Bool {
+        guard exchanges[exchange].phase == .responding, exchanges[exchange].down.hasSourceEnded else {
+            return false
+        }
+        guard !exchanges[exchange].down.isDone else {
+            finish(exchange, at: now)
+            return true
+        }
+        let client = Int(exchanges[exchange].client)
+        let stream = exchanges[exchange].clientStream
+        let room = connections[client].http2.roomToWrite(stream: stream)
+        guard room > 0 else { return false }
+        output.removeAll()
+        guard case .relayed(let hasMoved) = relayHeld(exchange, isUp: false, from: nil, room: room) else {
+            abort(exchange, at: now)
+            return false
+        }
+        let lane = exchanges[exchange].down
+        sendFrames(client, stream, endsStream: lane.isDone, hasTrailers: lane.hasTrailerBlock)
+        return hasMoved
     }
 
     // MARK: - One step

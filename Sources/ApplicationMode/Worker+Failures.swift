@@ -130,13 +130,21 @@ extension Worker {
 
     /// The target's connection or stream ended or broke before its answer was whole.
     ///
-    /// - Parameter isUnprocessed: The target says that it has not looked at the request.
-    mutating func targetBroke(_ exchange: Int, isUnprocessed: Bool = false, at now: Instant) {
-        let isReused = exchanges[exchange].target.map { connections[$0].isReused } ?? isUnprocessed
+    /// - Parameters:
+    ///   - isUnprocessed: The target says that it has not looked at the request.
+    ///   - isReused: Others used the connection before; by default, whether the one that it is linked to is.
+    mutating func targetBroke(
+        _ exchange: Int, isUnprocessed: Bool = false, isReused: Bool? = nil, at now: Instant
+    ) {
+        let isReused =
+            isUnprocessed
+            || (isReused ?? exchanges[exchange].target.map { connections[$0].isReused } ?? false)
+        // Of a connection that others share, whoever finds it broken counts it, once.
+        let isAlone = exchanges[exchange].target.map { !connections[$0].isShared } ?? false
         leaveTarget(exchange, isClean: false, at: now)
         let (target, listener) = (exchanges[exchange].targetNumber, exchanges[exchange].listener)
         guard exchanges[exchange].phase == .awaitingHead || exchanges[exchange].phase == .connecting else {
-            core.counters.add(1, .targetResets, target: target, listener: listener)
+            if isAlone { core.counters.add(1, .targetResets, target: target, listener: listener) }
             abort(exchange, at: now)
             return
         }
@@ -146,7 +154,7 @@ extension Worker {
             repeatRequest(exchange, at: now)
             return
         }
-        core.counters.add(1, .targetResets, target: target, listener: listener)
+        if isAlone { core.counters.add(1, .targetResets, target: target, listener: listener) }
         endOutstanding(exchange, .connectionError, at: now)
         fail(exchange, .targetClosed, at: now)
     }
@@ -154,7 +162,11 @@ extension Worker {
     /// Whether the request may be sent once more: it is whole, nothing was answered, and it either never left or
     /// does no harm twice (RFC 9110 section 9.2.2).
     private func isRepeatable(_ exchange: Int, isUnprocessed: Bool) -> Bool {
-        guard exchanges[exchange].replay.count > 0, exchanges[exchange].isReplayWhole,
+        // A client's content that came by HTTP/2 is still here as long as none of it has gone on.
+        let isWhole =
+            exchanges[exchange].isReplayWhole
+            || exchanges[exchange].clientStream > 0 && exchanges[exchange].up.byteCount == 0
+        guard exchanges[exchange].replay.count > 0, isWhole,
             exchanges[exchange].answeredAt.nanoseconds == 0,
             exchanges[exchange].repeatCount < Limits.requestRepeatCountMax
         else { return false }
@@ -178,7 +190,8 @@ extension Worker {
             pool.remove(idle, &connections)
             closeTarget(idle, at: now)
         }
-        findTarget(exchange, at: now)
+        // Events of HTTP/2 are handled while the memory is lent that a request is written in.
+        if exchanges[exchange].clientStream > 0 { touch(exchange) } else { findTarget(exchange, at: now) }
     }
 
     /// The answer cannot be finished: both sides are cut off, so that nobody takes it for whole.
@@ -186,7 +199,7 @@ extension Worker {
         let client = Int(exchanges[exchange].client)
         let stream = exchanges[exchange].clientStream
         leaveTarget(exchange, isClean: false, at: now)
-        core.counters.add(1, .balancerResets, listener: exchanges[exchange].listener)
+        if stream == 0 { core.counters.add(1, .balancerResets, listener: exchanges[exchange].listener) }
         end(exchange, at: now)
         if connections[client].http2.isOpen {
             connections[client].http2.reset(stream: stream, code: .internalError)
@@ -199,19 +212,11 @@ extension Worker {
     // MARK: - Nothing moves
 
     mutating func clientTimedOut(_ slot: Int, at now: Instant) {
-        if connections[slot].phase == .http2, connections[slot].exchangePlusOne > 0 {
-            // Its exchanges have deadlines of their own.
-            timers.set(slot, to: now.advanced(bySeconds: idleTimeoutSeconds(of: connections[slot].listener)))
+        if connections[slot].phase == .http2 {
+            http2ClientTimedOut(slot, at: now)
             return
         }
         guard let exchange = connections[slot].exchange else {
-            if connections[slot].phase == .http2 {
-                // Nobody has asked for anything for long enough.
-                connections[slot].http2.goAway()
-                markDirty(slot)
-                timers.set(slot, to: now.advanced(bySeconds: Limits.lingerSeconds))
-                return
-            }
             if connections[slot].phase == .http1, connections[slot].headStartedAt.nanoseconds > 0 {
                 timeOutHead(slot, at: now)
             } else {
@@ -239,6 +244,27 @@ extension Worker {
         }
     }
 
+    private mutating func http2ClientTimedOut(_ slot: Int, at now: Instant) {
+        let isIdle = connections[slot].exchangePlusOne == 0
+        switch connections[slot].farewell {
+        case .none where !isIdle:
+            // Its exchanges have deadlines of their own.
+            timers.set(slot, to: now.advanced(bySeconds: idleTimeoutSeconds(of: connections[slot].listener)))
+        case .said where isIdle:
+            // It takes neither the end nor what was sent before.
+            http2Broke(slot, at: now)
+        case .none, .announced, .said:
+            // Nobody has asked for anything for long enough, or all that was on the wire has come.
+            if connections[slot].farewell != .said {
+                connections[slot].farewell = .said
+                connections[slot].http2.goAway()
+                markDirty(slot)
+            }
+            connections[slot].lastActivityAt = now
+            timers.set(slot, to: now.advanced(bySeconds: Limits.lingerSeconds))
+        }
+    }
+
     private mutating func timeOutHead(_ slot: Int, at now: Instant) {
         requestHead.desync = .compliant
         guard let exchange = makeRefusedExchange(slot, stream: 0, at: now) else {
@@ -261,6 +287,10 @@ extension Worker {
         case .responding, .tunnel: abort(exchange, at: now)
         case .connecting: fail(exchange, .connectTimedOut, at: now)
         case .awaitingHead:
+            // The connection may have died without a sign, and would swallow the next request as well.
+            if exchanges[exchange].up.isDone, let target = exchanges[exchange].target {
+                connections[target].isRetired = true
+            }
             endOutstanding(exchange, .connectionError, at: now)
             fail(exchange, exchanges[exchange].up.isDone ? .targetTimedOut : .requestTimedOut, at: now)
         }

@@ -23,6 +23,7 @@ extension Worker {
         connections[slot].phase = .http2
         connections[slot].headStartedAt = Instant(nanoseconds: 0)
         markDirty(slot)
+        if core.isDraining { sayFarewell(slot, at: now) }
         serveHTTP2(slot, at: now)
     }
 
@@ -42,32 +43,40 @@ extension Worker {
         var budget = Limits.stepsPerPumpMax
         while connections[slot].generation == generation, connections[slot].phase == .http2 {
             // Who does not take the answers gets no more of them.
-            guard let isFlushed = flush(slot, at: now) else {
-                http2Broke(slot, at: now)
-                return
+            if !connections[slot].isBroken {
+                guard let isFlushed = flush(slot, at: now) else {
+                    writingFailed(slot, at: now)
+                    return
+                }
+                let http2 = connections[slot].http2
+                if isFlushed, http2.wantsToSend || http2.wantsToClose { markDirty(slot) }
             }
-            if isFlushed, connections[slot].http2.wantsToSend { markDirty(slot) }
             let filling = fill(slot, at: now)
             guard filling.failure == nil else {
                 http2Broke(slot, at: now)
                 return
             }
             guard filling.byteCount > 0 else {
-                if connections[slot].hasEnded { http2Broke(slot, at: now) }
+                if connections[slot].hasEnded || connections[slot].isBroken { http2Broke(slot, at: now) }
                 return
             }
             let isHealthy = receive(slot, byteCount: filling.byteCount, at: now)
             markDirty(slot)
+            if isHealthy, connections[slot].hasSettings, !connections[slot].isReady {
+                submitWaiting(slot, at: now)
+            }
             advanceTouched(at: now)
             guard connections[slot].generation == generation, connections[slot].phase == .http2 else {
                 return
             }
             guard isHealthy else {
-                exchangeCounters.add(1, .http2Abuses, listener: connections[slot].listener)
+                if connections[slot].role == .client {
+                    exchangeCounters.add(1, .http2Abuses, listener: connections[slot].listener)
+                }
                 // The reason is told before the end.
                 sendFrames(slot, at: now)
                 if connections[slot].generation == generation, connections[slot].phase == .http2 {
-                    http2Broke(slot, at: now)
+                    http2Broke(slot, isInOrder: true, at: now)
                 }
                 return
             }
@@ -132,22 +141,22 @@ extension Worker {
         case .trailers(let stream, let section):
             guard let exchange = exchange(slot, stream) else { return }
             noteTrailers(exchange, slot, section, inbox)
-            touch(exchange)
+            noteSourceEnd(exchange, slot)
         case .endOfStream(let stream):
             guard let exchange = exchange(slot, stream) else { return }
-            if connections[slot].role == .client {
-                exchanges[exchange].up.hasSourceEnded = true
-            } else {
-                exchanges[exchange].down.hasSourceEnded = true
-            }
-            touch(exchange)
+            noteSourceEnd(exchange, slot)
         case .reset(let stream, let reset):
             guard let exchange = exchange(slot, stream) else { return }
             streamWasReset(exchange, slot, reset, at: now)
         case .writable(let stream):
             if let exchange = exchange(slot, stream) { touch(exchange) }
-        case .closed, .settings:
-            break
+        case .closed:
+            // A stream less: a connection that was full takes another.
+            if connections[slot].role == .target, !connections[slot].isPooled { shareAgain(slot, at: now) }
+        case .settings:
+            guard connections[slot].role == .target else { return }
+            connections[slot].hasSettings = true
+            if connections[slot].isReady, !connections[slot].isPooled { shareAgain(slot, at: now) }
         case .goAway:
             // What was not looked at comes as resets.
             if connections[slot].role == .target { leaveSharedPool(slot) }
@@ -261,10 +270,23 @@ extension Worker {
         let isClient = connections[slot].role == .client
         let held = isClient ? exchanges[exchange].up.held : exchanges[exchange].down.held
         guard let kept = keep(content, behind: held) else {
-            connections[slot].http2.reset(stream: stream, code: .internalError)
+            if isClient {
+                fail(exchange, .noMemory, at: now)
+            } else {
+                targetBroke(exchange, at: now)
+            }
             return
         }
         if isClient { exchanges[exchange].up.held = kept } else { exchanges[exchange].down.held = kept }
+        touch(exchange)
+    }
+
+    private mutating func noteSourceEnd(_ exchange: Int, _ slot: Int) {
+        if connections[slot].role == .client {
+            exchanges[exchange].up.hasSourceEnded = true
+        } else {
+            exchanges[exchange].down.hasSourceEnded = true
+        }
         touch(exchange)
     }
 
@@ -274,10 +296,16 @@ extension Worker {
             guard let cell = cells.keep(bytes) else { return nil }
             return Held(cellPlusOne: UInt32(cell) + 1, offset: 0, count: UInt32(bytes.count))
         }
-        let end = Int(held.offset + held.count)
-        guard cells.append(bytes, to: Int(held.cellPlusOne) - 1, holding: end) else { return nil }
-        return Held(
-            cellPlusOne: held.cellPlusOne, offset: held.offset, count: held.count + UInt32(bytes.count))
+        var held = held
+        let cell = Int(held.cellPlusOne) - 1
+        // A window's worth always fits, but perhaps only where bytes stood that have gone on.
+        if Int(held.offset + held.count) + bytes.count > cells.cellByteCount {
+            cells.moveToFront(cell: cell, offset: Int(held.offset), byteCount: Int(held.count))
+            held.offset = 0
+        }
+        guard cells.append(bytes, to: cell, holding: Int(held.offset + held.count)) else { return nil }
+        held.count += UInt32(bytes.count)
+        return held
     }
 
     /// Trailers wait as lines of HTTP/1 until the content before them is through.
@@ -304,7 +332,9 @@ extension Worker {
     }
 
     /// Takes held content for the other side, at most `room` bytes, and lets the sender send as much again.
-    mutating func relayHeld(_ exchange: Int, isUp: Bool, from source: Int, room: Int) -> Relayed {
+    ///
+    /// - Parameter source: Nil when its connection is gone, and what is held is the rest.
+    mutating func relayHeld(_ exchange: Int, isUp: Bool, from source: Int?, room: Int) -> Relayed {
         let lane = isUp ? exchanges[exchange].up : exchanges[exchange].down
         let stream = isUp ? exchanges[exchange].clientStream : exchanges[exchange].targetStream
         let count = min(Int(lane.held.count), room)
@@ -324,8 +354,10 @@ extension Worker {
             guard relay(exchange, isUp: isUp, lent.span.extracting(0..<count)) == count else {
                 return .malformed
             }
-            connections[source].http2.consumed(stream: stream, byteCount: count)
-            markDirty(source)
+            if let source {
+                connections[source].http2.consumed(stream: stream, byteCount: count)
+                markDirty(source)
+            }
         }
         let isEmpty = (isUp ? exchanges[exchange].up.held : exchanges[exchange].down.held).count == 0
         let isDone = isUp ? exchanges[exchange].up.isDone : exchanges[exchange].down.isDone
@@ -394,6 +426,8 @@ extension Worker {
 
     /// Sends the frames that exchanges have made in this turn.
     mutating func sendDirty(at now: Instant) {
+        // A timer or a connection that failed may have touched exchanges too.
+        advanceTouched(at: now)
         while !dirty.isEmpty {
             swap(&dirty, &dirtyInWork)
             for index in 0..<dirtyInWork.count {
@@ -414,7 +448,9 @@ extension Worker {
         let generation = connections[slot].generation
         guard var inbox = http2Inbox.take() else { return }
         var isHealthy = true
-        while isHealthy, connections[slot].output.isEmpty, connections[slot].http2.wantsToSend {
+        while isHealthy, connections[slot].output.isEmpty, !connections[slot].isBroken,
+            connections[slot].http2.wantsToSend
+        {
             var sending = OutputBuffer(capacity: 0)
             swap(&sending, &output)
             sending.removeAll()
@@ -434,45 +470,66 @@ extension Worker {
             connections[slot].http2.wantsToClose && !connections[slot].http2.wantsToSend
             && connections[slot].output.isEmpty
         if !isHealthy {
-            http2Broke(slot, at: now)
+            writingFailed(slot, at: now)
         } else if isOver {
             http2Ended(slot, at: now)
         }
+    }
+
+    /// The other side takes no more. A target may have answered before it closed, so that its side is read to the
+    /// end.
+    private mutating func writingFailed(_ slot: Int, at now: Instant) {
+        guard connections[slot].role == .target, !connections[slot].isBroken else {
+            http2Broke(slot, at: now)
+            return
+        }
+        breakWriting(slot)
+        queue(slot)
+    }
+
+    /// Nothing can be written any more; the next read that finds nothing tells the end.
+    mutating func breakWriting(_ slot: Int) {
+        connections[slot].isBroken = true
+        connections[slot].isClosing = true
+        connections[slot].mayRead = true
+        leaveSharedPool(slot)
     }
 
     // MARK: - The end
 
     /// All streams are done and one side wanted no more of them.
     private mutating func http2Ended(_ slot: Int, at now: Instant) {
-        guard connections[slot].exchangePlusOne == 0 else { return http2Broke(slot, at: now) }
-        if connections[slot].role == .client {
-            connections[slot].http2.free()
-            beginLingering(slot, at: now)
-        } else {
-            leaveSharedPool(slot)
-            closeTarget(slot, at: now)
-        }
+        http2Broke(slot, isInOrder: true, at: now)
     }
 
     /// The connection is lost, and with it every exchange on it.
-    mutating func http2Broke(_ slot: Int, at now: Instant) {
-        let role = connections[slot].role
-        if role == .target { leaveSharedPool(slot) }
-        while let exchange = connections[slot].exchange {
-            switch role {
-            case .client:
-                clientLeft(exchange, at: now)
-            case .target:
-                // A connection that others used before may have been closed by the target meanwhile.
-                let isReused = connections[slot].isReused
-                unlinkTarget(exchange)
-                if isReused { exchanges[exchange].hasSentBytes = true }
-                targetBroke(exchange, isUnprocessed: false, at: now)
+    ///
+    /// - Parameter isInOrder: The other side was told why, and is to read it.
+    mutating func http2Broke(_ slot: Int, isInOrder: Bool = false, at now: Instant) {
+        switch connections[slot].role {
+        case .client:
+            while let exchange = connections[slot].exchange { clientLeft(exchange, at: now) }
+            guard isInOrder else { return closeClient(slot, at: now) }
+            // Bytes that nobody will read turn a close into a reset, which would destroy what was told.
+            connections[slot].http2.free()
+            beginLingering(slot, at: now)
+        case .target:
+            guard connections[slot].isReady else { return connectFailed(slot, at: now) }
+            leaveSharedPool(slot)
+            if connections[slot].exchangePlusOne > 0, !isInOrder {
+                core.counters.add(
+                    1, .targetResets, target: connections[slot].target, listener: connections[slot].listener)
             }
-        }
-        if role == .client {
-            closeClient(slot, at: now)
-        } else {
+            while let exchange = connections[slot].exchange {
+                unlinkTarget(exchange)
+                if exchanges[exchange].phase == .responding, exchanges[exchange].down.hasSourceEnded {
+                    // All of its answer is here, and goes on to a client that takes its time.
+                    touch(exchange)
+                } else {
+                    // A connection that others used before may have been closed by the target meanwhile.
+                    targetBroke(exchange, isReused: connections[slot].isReused, at: now)
+                }
+            }
             closeTarget(slot, at: now)
         }
     }

@@ -14,7 +14,11 @@ extension Worker {
     /// A connection of HTTP/2 to the target that takes one more exchange, established or on its way.
     func sharedConnection(to target: TargetNumber) -> Int? {
         guard let slot = sharedPool.top(of: target) else { return nil }
-        return slot
+        if connections[slot].isReady { return slot }
+        // On one that is on its way no more are to wait than the target will take.
+        let known = Int(streamCountsMax[Int(target.rawValue)])
+        let countMax = known > 0 ? known : Limits.http2ConcurrentStreamsMax
+        return Int(connections[slot].requestCount) < countMax ? slot : nil
     }
 
     /// The connection takes further exchanges.
@@ -32,8 +36,10 @@ extension Worker {
 
     /// A stream has ended: there is room for another, or the connection has done its work.
     mutating func shareAgain(_ slot: Int, at now: Instant) {
-        guard !connections[slot].http2.wantsToClose, !connections[slot].isClosing,
-            routing.takesRequests(connections[slot].target),
+        // Before its settings have come, others may wait for it.
+        guard connections[slot].isReady else { return }
+        guard !connections[slot].isRetired, !connections[slot].http2.wantsToClose,
+            !connections[slot].isClosing, routing.takesRequests(connections[slot].target),
             core.snapshot.endpoint(of: connections[slot].target) == connections[slot].peer
         else {
             leaveSharedPool(slot)
@@ -42,7 +48,12 @@ extension Worker {
             markDirty(slot)
             return
         }
-        enterSharedPool(slot)
+        // It is full, or the target has said that it takes no more.
+        if connections[slot].http2.availableStreamCount > 0 {
+            enterSharedPool(slot)
+        } else {
+            leaveSharedPool(slot)
+        }
         if connections[slot].exchangePlusOne == 0 {
             connections[slot].lastActivityAt = now
             timers.set(slot, to: now.advanced(bySeconds: Limits.pooledConnectionSeconds))
@@ -51,7 +62,9 @@ extension Worker {
 
     // MARK: - Requests
 
-    /// The connection stands: begins its session, and sends what waited for it.
+    /// The connection stands: begins its session. What waits for it is sent when the target's settings have come,
+    /// which say how many requests it takes: those beyond would come back, and some could not be sent twice. Until
+    /// then the connection may fail as one that is being made.
     mutating func beginHTTP2ToTarget(_ slot: Int, at now: Instant) {
         guard let session = HTTP2Session(asClientIn: http2Pool, at: now) else {
             connectFailed(slot, at: now)
@@ -61,14 +74,26 @@ extension Worker {
         connections[slot].phase = .http2
         connections[slot].mayRead = true
         markDirty(slot)
+        serveHTTP2(slot, at: now)
+    }
+
+    /// The target's first settings have come: sends what waited for them.
+    mutating func submitWaiting(_ slot: Int, at now: Instant) {
+        connections[slot].isReady = true
+        streamCountsMax[Int(connections[slot].target.rawValue)] = UInt16(
+            clamping: connections[slot].http2.availableStreamCount)
+        timers.set(slot, to: targetDeadline(slot))
+        // The first to come is the last of the list.
         var next = connections[slot].exchangePlusOne
+        while next > 0, case let following = exchanges[Int(next) - 1].nextOfTargetPlusOne, following > 0 {
+            next = following
+        }
         while next > 0 {
             let exchange = Int(next) - 1
-            next = exchanges[exchange].nextOfTargetPlusOne
+            next = exchanges[exchange].previousOfTargetPlusOne
             submit(exchange, slot, at: now)
         }
-        timers.set(slot, to: targetDeadline(slot))
-        advanceTouched(at: now)
+        if connections[slot].exchangePlusOne == 0 { shareAgain(slot, at: now) }
     }
 
     /// Opens a stream for the exchange on a connection that stands.
@@ -161,7 +186,14 @@ extension Worker {
         if exchanges[exchange].answeredAt.nanoseconds == 0 { exchanges[exchange].answeredAt = now }
         output.removeAll()
         if responseHead.isInterim {
-            guard responseHead.statusCode != 101 else { return }
+            exchanges[exchange].interimCount &+= 1
+            guard exchanges[exchange].interimCount <= Limits.interimResponseCountMax,
+                responseHead.statusCode != 101
+            else {
+                // HTTP/2 has no 101; RFC 9113 section 8.6.
+                fail(exchange, .malformedResponse, at: now)
+                return
+            }
             headBlock.beginResponse(statusCode: responseHead.statusCode)
             for index in responseHead.fields.indices {
                 headBlock.append(responseHead.fields[index], of: fieldBytes)
@@ -172,23 +204,24 @@ extension Worker {
             markDirty(client)
             return
         }
+        // It works: should it be found closed, that need not be the target's fault.
+        if let target = exchanges[exchange].target { connections[target].isReused = true }
         exchanges[exchange].down.hasSourceEnded = endsStream
         writeHead(exchange, fieldBytes, at: now)
         if endsStream { exchanges[exchange].down.isDone = true }
-        submitHead(exchange)
+        guard submitHead(exchange) else { return abort(exchange, at: now) }
         touch(exchange)
     }
 
     /// A stream ended before its time.
     mutating func streamWasReset(_ exchange: Int, _ slot: Int, _ reset: HTTP2Reset, at now: Instant) {
         if connections[slot].role == .client {
-            core.counters.add(1, .clientResets, listener: exchanges[exchange].listener)
+            // Resets are counted of connections, and this one goes on.
             clientLeft(exchange, at: now)
             return
         }
-        // A target may end its side of a request that it has answered already.
-        if exchanges[exchange].down.hasSourceEnded, reset.code == .none { return touch(exchange) }
-        unlinkTarget(exchange)
-        targetBroke(exchange, isUnprocessed: reset.isUnprocessed, at: now)
+        // A target may leave the rest of a request that it has answered already, with whatever code.
+        if exchanges[exchange].down.hasSourceEnded { return touch(exchange) }
+        targetBroke(exchange, isUnprocessed: reset.isUnprocessed, isReused: false, at: now)
     }
 }

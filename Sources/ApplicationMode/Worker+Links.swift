@@ -39,6 +39,7 @@ extension Worker {
         exchanges[exchange].previousOfTargetPlusOne = 0
         if first > 0 { exchanges[Int(first) - 1].previousOfTargetPlusOne = UInt32(exchange) + 1 }
         connections[target].exchangePlusOne = UInt32(exchange) + 1
+        connections[target].requestCount &+= 1
         exchanges[exchange].targetPlusOne = UInt32(target) + 1
         exchanges[exchange].targetStream = 0
         exchanges[exchange].replaySentCount = 0
@@ -69,21 +70,20 @@ extension Worker {
     mutating func leaveTarget(_ exchange: Int, isClean: Bool, isAnswered: Bool = false, at now: Instant) {
         guard let target = exchanges[exchange].target else { return }
         let stream = exchanges[exchange].targetStream
-        let isConnecting = connections[target].phase == .connecting || connections[target].phase == .securing
         if exchanges[exchange].down.held.count > 0 {
             connections[target].http2.consumed(
                 stream: stream, byteCount: Int(exchanges[exchange].down.held.count))
         }
         unlinkTarget(exchange)
-        if connections[target].http2.isOpen {
+        if !connections[target].isReady, isShared(target) {
+            // Others may wait for it, and if not, the next will be glad of it.
+            return
+        } else if connections[target].http2.isOpen {
             if !isClean, stream > 0, connections[target].http2.isOpen(stream: stream) {
                 connections[target].http2.reset(stream: stream, code: .cancel)
             }
             markDirty(target)
             shareAgain(target, at: now)
-        } else if isConnecting, isShared(target) {
-            // Others may wait for it, and if not, the next will be glad of it.
-            return
         } else if isClean, !connections[target].hasEnded {
             pool(target, at: now)
         } else {

@@ -80,9 +80,11 @@ extension Worker {
         if responseHead.isInterim { return writeInterim(exchange, target, bytes) }
         writeHead(exchange, bytes, at: now)
         if exchanges[exchange].down.form == .frames {
+            // Of no content at all nothing more comes that would tell its end.
+            if exchanges[exchange].down.reader.isComplete { exchanges[exchange].down.isDone = true }
             // The head is read once more to become frames, in the same memory.
             let headByteCount = responseHead.byteCount
-            submitHead(exchange)
+            guard submitHead(exchange) else { return .broken }
             output.removeAll()
             return keepInput(target, bytes, headByteCount..<bytes.count) ? .ignored : .broken
         }
@@ -120,7 +122,8 @@ extension Worker {
     mutating func writeHead(_ exchange: Int, _ bytes: Span<UInt8>, at now: Instant) {
         let client = Int(exchanges[exchange].client)
         let statusCode = responseHead.statusCode
-        freeReplay(exchange)
+        // An early answer does not end the request: what follows would be taken for what is missing.
+        if exchanges[exchange].replaySentCount >= exchanges[exchange].replay.count { freeReplay(exchange) }
         exchanges[exchange].phase = .responding
         exchanges[exchange].statusCode = UInt16(statusCode)
         exchanges[exchange].targetStatusCode = UInt16(statusCode)
@@ -159,33 +162,32 @@ extension Worker {
     }
 
     /// The head in `output` becomes frames of the client's stream, with its end if there is no content.
-    mutating func submitHead(_ exchange: Int) {
+    /// False when it is none that can be sent.
+    mutating func submitHead(_ exchange: Int) -> Bool {
         let client = Int(exchanges[exchange].client)
         let stream = exchanges[exchange].clientStream
         var written = OutputBuffer(capacity: 0)
         swap(&written, &output)
         defer { swap(&written, &output) }
         let bytes = written.storage.span.extracting(0..<written.count)
-        guard
+        // What Weir wrote is always a head, unless it was too long for the buffer.
+        guard !written.hasOverflowed,
             case .complete = ResponseParser.parse(
                 bytes, answering: exchanges[exchange].method, into: &responseHead)
-        else {
-            // What Weir wrote itself is always a head.
-            connections[client].http2.reset(stream: stream, code: .internalError)
-            markDirty(client)
-            return
-        }
+        else { return false }
         headBlock.beginResponse(statusCode: responseHead.statusCode)
         for index in responseHead.fields.indices { headBlock.append(responseHead.fields[index], of: bytes) }
         let content = bytes.extracting(responseHead.byteCount..<bytes.count)
         let endsStream = exchanges[exchange].down.isDone && content.count == 0
-        _ = connections[client].http2.submitResponse(headBlock, stream: stream, endsStream: endsStream)
+        guard connections[client].http2.submitResponse(headBlock, stream: stream, endsStream: endsStream)
+        else { return false }
         if content.count > 0 {
             // Of Weir's own answers, and small.
             _ = connections[client].http2.write(content, stream: stream)
             connections[client].http2.finish(stream: stream)
         }
         markDirty(client)
+        return true
     }
 
     /// The cookies by which the client comes back to its group and its target.
@@ -282,9 +284,17 @@ extension Worker {
 
     /// A connection of HTTP/2 that is old, or of a worker that drains, takes no more streams.
     private mutating func retireIfOld(_ client: Int, at now: Instant) {
-        guard core.isDraining || connectionIsOld(client, at: now) else { return }
-        connections[client].http2.goAway()
+        if core.isDraining || connectionIsOld(client, at: now) { sayFarewell(client, at: now) }
+    }
+
+    /// Asks a client of HTTP/2 to begin no more streams, and a moment later, when those on the wire have come, takes
+    /// no more: none of them is lost.
+    mutating func sayFarewell(_ client: Int, at now: Instant) {
+        guard connections[client].farewell == .none else { return }
+        connections[client].farewell = .announced
+        connections[client].http2.announceShutdown()
         markDirty(client)
+        timers.set(client, to: now.advanced(bySeconds: Limits.http2FarewellSeconds))
     }
 
     /// The client gets no further answer on its connection.
@@ -392,8 +402,13 @@ extension Worker {
         if exchanges[exchange].clientStream > 0 {
             exchanges[exchange].down.isDone = true
             connections[client].http2.discardContent(stream: exchanges[exchange].clientStream)
-            submitHead(exchange)
+            let isSent = submitHead(exchange)
+            let stream = exchanges[exchange].clientStream
             end(exchange, at: now)
+            if !isSent {
+                connections[client].http2.reset(stream: stream, code: .internalError)
+                markDirty(client)
+            }
             retireIfOld(client, at: now)
             return
         }

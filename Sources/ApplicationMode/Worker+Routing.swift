@@ -24,7 +24,8 @@ extension Worker {
         let listener = connections[client].listener
         exchanges[slot] = Exchange(
             phase: .connecting, generation: generation, client: UInt32(client), clientStream: stream,
-            listener: listener, log: core.tls.accessLog(of: listener), method: requestHead.method, version: requestHead.version, upgrade: requestHead.upgrade,
+            listener: listener, log: core.tls.accessLog(of: listener), method: requestHead.method,
+            version: requestHead.version, upgrade: requestHead.upgrade,
             isClientPersistent: requestHead.isPersistent, expectsContinue: requestHead.expectsContinue,
             startedAt: isStream ? now : connections[client].headStartedAt, headAt: now, lastMovedAt: now)
         exchanges[slot].up.reader = BodyReader(requestHead.framing)
@@ -228,11 +229,8 @@ extension Worker {
         _ exchange: Int, _ choices: [ListenerRoute.Choice], stickyFor stickinessSeconds: Int?,
         _ bytes: Span<UInt8>, at now: Instant
     ) -> Int? {
-        // By index: `last` allocates in a debug build, which the tests count.
-        guard !choices.isEmpty else { return nil }
+        guard choices.count > 1 else { return choices.isEmpty ? nil : choices[0].groupIndex }
         let total = choices[choices.count - 1].cumulativeWeight
-        guard total > 0 else { return nil }
-        if choices.count == 1 { return choices[0].groupIndex }
         if let stickinessSeconds {
             exchanges[exchange].setsGroupCookie = true
             advanceDate(to: now)

@@ -106,10 +106,13 @@ extension Worker: ServingWorker {
             case .idle:
                 pool.remove(slot, &connections)
                 closeTarget(slot, at: now)
-            case .http2:
+            case .http2 where connections[slot].role == .client:
                 // Streams under way go on, and so do those that are on the wire.
-                connections[slot].http2.goAway()
-                markDirty(slot)
+                sayFarewell(slot, at: now)
+            case .http2:
+                // Exchanges go on, and it ends with the last of them.
+                connections[slot].isRetired = true
+                if connections[slot].exchangePlusOne == 0 { shareAgain(slot, at: now) }
             case .free, .securing, .lingering, .connecting, .busy: break
             }
         }

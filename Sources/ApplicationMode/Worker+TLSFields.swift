@@ -18,7 +18,8 @@ extension Worker {
         guard held.count > 0 else { return }
         var written = OutputBuffer(capacity: 0)
         swap(&written, &output)
-        fieldCells.withBytes(cell: Int(held.cellPlusOne) - 1, offset: 0, byteCount: Int(held.count)) { lines in
+        fieldCells.withBytes(cell: Int(held.cellPlusOne) - 1, offset: 0, byteCount: Int(held.count)) {
+            lines in
             written.append(lines)
         }
         swap(&written, &output)

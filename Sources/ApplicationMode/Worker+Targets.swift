@@ -35,7 +35,7 @@ extension Worker {
             let isShared = core.snapshot.groups[group].application?.protocolVersion ?? .http1 != .http1
             if isShared, let connection = sharedConnection(to: target) {
                 linkTarget(exchange, to: connection)
-                if connections[connection].phase == .http2 { submit(exchange, connection, at: now) }
+                if connections[connection].isReady { submit(exchange, connection, at: now) }
                 return
             }
             if !isShared, let connection = takeFromPool(target) {
@@ -229,13 +229,20 @@ extension Worker {
         switch connections[slot].phase {
         case .connecting, .securing:
             connectFailed(slot, at: now)
+        case .http2 where !connections[slot].isReady:
+            connectFailed(slot, at: now)
         case .idle:
             leavePool(slot, at: now)
+        case .http2 where connections[slot].exchangePlusOne == 0 && connections[slot].isRetired:
+            // It does not even take what would end it in order.
+            http2Broke(slot, at: now)
         case .http2 where connections[slot].exchangePlusOne == 0:
             // Nobody has needed it for long enough.
             leaveSharedPool(slot)
+            connections[slot].isRetired = true
             connections[slot].http2.goAway()
             markDirty(slot)
+            timers.set(slot, to: now.advanced(bySeconds: Limits.lingerSeconds))
         default:
             // Bytes that move either way keep both sides alive: a long upload is not an idle target.
             var deadline = targetDeadline(slot)

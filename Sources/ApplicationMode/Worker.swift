@@ -42,7 +42,7 @@ package struct Worker: ~Copyable {
     /// Connections whose budget ran out while they had work: they go on in the next turn.
     var runQueue: [Token] = []
     var runQueueInWork: [Token] = []
-    var pool: TargetPool
+    var pool: ConnectionPool
     /// Exchanges of this worker by target number.
     var outstanding: OutstandingRequests
     /// Parallel to the snapshot's groups.
@@ -81,7 +81,9 @@ package struct Worker: ~Copyable {
     var dirty: [Token] = []
     var dirtyInWork: [Token] = []
     /// Connections of HTTP/2 to targets that take more streams.
-    var sharedPool: TargetPool
+    var sharedPool: ConnectionPool
+    /// How many streams a target took at a time on its last new connection, by its number; zero is not known.
+    var streamCountsMax: MappedSlab<UInt16>
 
     /// TLS handshakes with clients that are under way.
     var handshakeCount = 0
@@ -109,8 +111,9 @@ package struct Worker: ~Copyable {
             warmCellCount: Limits.exchangeLogWarmCellCount)
         fieldCells = Stash(
             cellCount: settings.tcpFlowCountMax, cellByteCount: Limits.tlsFieldsByteCountMax)
-        pool = TargetPool(targetNumberCountMax: settings.targetNumberCountMax)
-        sharedPool = TargetPool(targetNumberCountMax: settings.targetNumberCountMax)
+        pool = ConnectionPool(targetNumberCountMax: settings.targetNumberCountMax)
+        sharedPool = ConnectionPool(targetNumberCountMax: settings.targetNumberCountMax)
+        streamCountsMax = MappedSlab(count: settings.targetNumberCountMax)
         outstanding = OutstandingRequests(targetNumberCountMax: settings.targetNumberCountMax)
         random = RandomSource(seed: now.nanoseconds &+ UInt64(core.index) &* 0x9E37_79B9_7F4A_7C15)
         traceSeed = HashSeed(first: random.next(), second: random.next())
@@ -200,6 +203,11 @@ extension Worker {
                 connections[slot].isBroken = true
                 connections[slot].isClosing = true
                 connections[slot].mayRead = true
+                goOn(slot, at: now)
+                return
+            }
+            if readiness.hasError, connections[slot].role == .target, connections[slot].phase == .http2 {
+                breakWriting(slot)
                 goOn(slot, at: now)
                 return
             }

@@ -161,6 +161,8 @@ public enum Limits {
     /// What a sender may send on one stream, and on all of a connection, before the bytes are taken.
     public static let http2StreamWindowByteCount = 64 << 10
     public static let http2ConnectionWindowByteCount = 1 << 20
+    /// The same of a target's connection, which clients share: those that do not read are never in the others' way.
+    public static let http2TargetWindowByteCount = http2ConcurrentStreamsMax * http2StreamWindowByteCount
     /// Names, values and 32 bytes for each; RFC 9113 section 6.5.2.
     public static let http2HeaderListByteCountMax = 64 << 10
     public static let http2FieldCountMax = 256
@@ -174,7 +176,7 @@ public enum Limits {
     /// What waits to be sent on one stream; a writer is told to wait. In pieces of a few, which streams share.
     public static let http2QueueByteCountMax = 64 << 10
     public static let http2QueuePieceByteCount = 4 << 10
-    /// Pieces of all of a worker's streams; then no stream takes more.
+    /// Pieces of all of a worker's streams; then no stream takes a second one.
     public static let http2QueuePieceCountMax = 16_384
     /// Pieces and stream records that a worker keeps for the next stream.
     public static let http2KeptPieceCountMax = 256
@@ -193,6 +195,8 @@ public enum Limits {
     public static let http2ControlFramesPerSecondMax = 32
     /// Granted for each message and each DATA frame that goes either way.
     public static let http2ControlFramesPerFrame = 4
+    /// Between asking a client to begin no more streams and taking none: a long way there and back.
+    public static let http2FarewellSeconds = 1
     /// Answers to PING and SETTINGS that wait to be sent.
     public static let http2UnsentAnswerCountMax = 256
     public static let http2SettingsPerFrameMax = 32

@@ -117,9 +117,12 @@ public struct TLSTargetSettings: Hashable, Sendable {
 public struct TLSTargetRoute: Hashable, Sendable {
     public var settings: TLSTargetSettings
     public var policy: SecurityPolicy
+    /// The targets are spoken to by HTTP/2, which they have to choose by ALPN.
+    public var asksForHTTP2: Bool
 
-    public init(settings: TLSTargetSettings, policy: SecurityPolicy) {
+    public init(settings: TLSTargetSettings, policy: SecurityPolicy, asksForHTTP2: Bool = false) {
         self.settings = settings
         self.policy = policy
+        self.asksForHTTP2 = asksForHTTP2
     }
 }

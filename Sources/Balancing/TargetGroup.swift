@@ -36,6 +36,14 @@ public struct TargetGroup: Hashable, Sendable {
 }
 
 extension TargetGroup {
+    /// Its targets are asked by HTTP/2, gRPC included.
+    public var speaksHTTP2ToTargets: Bool {
+        switch protocolVersion {
+        case nil, .http1: false
+        case .http2, .grpc: true
+        }
+    }
+
     /// The status codes that the matcher of the group's health check may name.
     public var statusCodes: ClosedRange<Int> {
         switch protocolVersion {

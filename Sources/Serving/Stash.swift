@@ -46,6 +46,11 @@ public struct Stash: ~Copyable {
         return true
     }
 
+    /// Makes room behind what a cell holds from `offset` on.
+    public func moveToFront(cell: Int, offset: Int, byteCount: Int) {
+        region.copy(from: cell * cellByteCount + offset, to: cell * cellByteCount, byteCount: byteCount)
+    }
+
     /// Copies what a cell holds to the front of `bytes`.
     public func copy(cell: Int, offset: Int, byteCount: Int, into bytes: inout [UInt8]) {
         region.read(at: cell * cellByteCount + offset, byteCount: byteCount, into: &bytes)

@@ -25,11 +25,11 @@ extension ServerSettings {
 extension ClientSettings {
     package init(
         _ settings: TLSTargetSettings, policy: SecurityPolicy = SecurityPolicy.default.towardsTargets,
-        usesKernelTLS: Bool = false
+        protocols: [String] = [], usesKernelTLS: Bool = false
     ) {
         self.init(
             policy: policy, serverName: settings.serverName,
             trust: settings.caFile.map { TrustStore(authorities: $0) }, certificate: settings.certificate,
-            usesKernelTLS: usesKernelTLS)
+            protocols: protocols, usesKernelTLS: usesKernelTLS)
     }
 }

@@ -15,6 +15,9 @@ import Testing
         "Reactor": ["Balancing", "LinuxIO", "Synchronization"],
         "Serving": ["Balancing", "LinuxIO", "Reactor", "Synchronization", "TLSTermination"],
         "NetworkMode": ["Balancing", "LinuxIO", "Reactor", "Serving", "TLSTermination"],
+        "ApplicationMode": [
+            "Balancing", "HTTPCore", "LinuxIO", "Reactor", "Serving", "Synchronization", "TLSTermination",
+        ],
         "HealthChecking": [
             "Balancing", "HTTPCore", "LinuxIO", "Reactor", "Synchronization", "TLSTermination",
         ],
@@ -30,8 +33,8 @@ import Testing
             "Synchronization",
         ],
         "weir": [
-            "AdminModel", "AdminServer", "ArgumentParser", "Balancing", "ControlPlane", "Dispatch",
-            "Foundation",
+            "AdminModel", "AdminServer", "ApplicationMode", "ArgumentParser", "Balancing", "ControlPlane",
+            "Dispatch", "Foundation",
             "Glibc", "HealthChecking", "LinuxIO", "Logging", "NIOCore", "NIOHTTP1", "NIOPosix", "NetworkMode",
             "Reactor", "ServiceLifecycle", "Serving", "Synchronization", "TLSTermination", "UnixSignals",
             "Yams",

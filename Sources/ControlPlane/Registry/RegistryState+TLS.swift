@@ -15,10 +15,13 @@ extension RegistryState {
                     demand.listeners.append(TLSDemand.ListenerUse(listener: id, settings: tls))
                 }
                 for choice in listener.actions.flatMap(\.targetGroups) {
-                    guard let settings = group(named: choice.targetGroup)?.group.tls else { continue }
+                    guard let group = group(named: choice.targetGroup)?.group, let settings = group.tls
+                    else { continue }
                     let use = TLSDemand.TargetUse(
                         targetGroup: choice.targetGroup,
-                        route: TLSTargetRoute(settings: settings, policy: tls.policyTowardsTargets))
+                        route: TLSTargetRoute(
+                            settings: settings, policy: tls.policyTowardsTargets,
+                            asksForHTTP2: group.speaksHTTP2ToTargets))
                     if seen.insert(use).inserted { demand.targets.append(use) }
                 }
             }

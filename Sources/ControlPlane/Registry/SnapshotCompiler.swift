@@ -239,7 +239,10 @@ package struct SnapshotCompiler: Sendable {
             connectTimeoutSeconds: group.group.connectTimeoutSeconds,
             connectAttemptCountMax: group.group.connectAttemptCountMax,
             tls: group.group.tls.flatMap { settings in
-                key.policy.map { TLSTargetRoute(settings: settings, policy: $0) }
+                key.policy.map {
+                    TLSTargetRoute(
+                        settings: settings, policy: $0, asksForHTTP2: group.group.speaksHTTP2ToTargets)
+                }
             },
             preservesClientIP: group.group.attributes.preservesClientIP,
             sendsProxyProtocol: group.group.attributes.sendsProxyProtocol,

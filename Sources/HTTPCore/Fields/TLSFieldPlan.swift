@@ -47,8 +47,8 @@ public final class TLSFieldPlan: Sendable {
         guard tellsVersionAndCipherSuite || tellsKeyExchange || certificate != .none else { return nil }
         names = listenerAttributes.fieldNames
         var guarded: [String] = tellsKeyExchange ? [Self.keyExchangeName] : []
-        for field in ApplicationListenerAttributes.RenamedField.allCases {
-            guard field.isOfCertificate ? certificate != .none : tellsVersionAndCipherSuite else { continue }
+        for field in ApplicationListenerAttributes.RenamedField.allCases
+        where field.isOfCertificate ? certificate != .none : tellsVersionAndCipherSuite {
             guarded.append(field.usualName)
             if let name = listenerAttributes.fieldNames[field] { guarded.append(name) }
         }
@@ -134,7 +134,8 @@ public enum TLSFieldText {
             let byte = pem[index]
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."),
+                UInt8(ascii: "_"),
                 UInt8(ascii: "~"), UInt8(ascii: "+"), UInt8(ascii: "="), UInt8(ascii: "/"):
                 buffer.append(byte)
             default:

@@ -177,9 +177,7 @@ struct PoolStorage {
         unsafe record.pointee.queuedCount = 0
     }
 
-    /// Nil when the worker's streams hold as many as they may.
-    private mutating func takePiece() -> UnsafeMutablePointer<QueuePiece>? {
-        guard unsafe pieceCount < Limits.http2QueuePieceCountMax else { return nil }
+    private mutating func takePiece() -> UnsafeMutablePointer<QueuePiece> {
         unsafe pieceCount += 1
         if let piece = unsafe freePieces {
             unsafe freePieces = piece.pointee.next
@@ -204,17 +202,31 @@ struct PoolStorage {
         unsafe freePieceCount += 1
     }
 
+    /// How many bytes a stream's queue takes now.
+    ///
+    /// When all streams together hold as much as they may, each still has one piece: else those that are read would
+    /// starve behind those that are not, and nothing would ever tell them that there is room.
+    func room(of record: UnsafeMutablePointer<StreamRecord>) -> Int {
+        let room = unsafe Limits.http2QueueByteCountMax - Int(record.pointee.queuedCount)
+        let freeCount = unsafe max(0, Limits.http2QueuePieceCountMax - pieceCount)
+        // The common case, without a look at the pieces.
+        let pieceByteCount = unsafe QueuePiece.byteCountMax
+        if freeCount * pieceByteCount >= room { return max(0, room) }
+        guard unsafe record.pointee.lastPiece != nil else { return max(1, freeCount) * pieceByteCount }
+        let roomInLast = unsafe pieceByteCount - Int(record.pointee.fillCount)
+        return min(room, roomInLast + freeCount * pieceByteCount)
+    }
+
     /// Queues as much as there is room for; returns how much that was.
     mutating func enqueue(
         _ content: UnsafePointer<UInt8>, count: Int, on record: UnsafeMutablePointer<StreamRecord>
     ) -> Int {
-        let room = unsafe Limits.http2QueueByteCountMax - Int(record.pointee.queuedCount)
-        let wantedCount = min(count, max(0, room))
+        let wantedCount = unsafe min(count, room(of: record))
         var takenCount = 0
         while takenCount < wantedCount {
             let isFull = unsafe Int(record.pointee.fillCount) == QueuePiece.byteCountMax
             if unsafe record.pointee.lastPiece == nil || isFull {
-                guard unsafe addPiece(to: record) else { break }
+                unsafe addPiece(to: record)
             }
             guard let last = unsafe record.pointee.lastPiece else { break }
             let fillCount = unsafe Int(record.pointee.fillCount)
@@ -227,8 +239,8 @@ struct PoolStorage {
         return takenCount
     }
 
-    private mutating func addPiece(to record: UnsafeMutablePointer<StreamRecord>) -> Bool {
-        guard let piece = unsafe takePiece() else { return false }
+    private mutating func addPiece(to record: UnsafeMutablePointer<StreamRecord>) {
+        let piece = unsafe takePiece()
         if let last = unsafe record.pointee.lastPiece {
             unsafe last.pointee.next = unsafe piece
         } else {
@@ -237,7 +249,6 @@ struct PoolStorage {
         }
         unsafe record.pointee.lastPiece = unsafe piece
         unsafe record.pointee.fillCount = 0
-        return true
     }
 
     /// Moves the next `count` queued bytes to `output`; there are as many.

@@ -74,7 +74,7 @@ extension UnsafeMutablePointer<SessionState> {
 
     func roomToWrite(stream: Int32) -> Int {
         guard let record = unsafe sendingRecord(stream) else { return 0 }
-        let room = unsafe Limits.http2QueueByteCountMax - Int(record.pointee.queuedCount)
+        let room = unsafe pointee.pool.pointee.room(of: record)
         // Whoever asks and is told of none waits for the event.
         if room == 0 { unsafe record.pointee.wantsRoom = true }
         return room

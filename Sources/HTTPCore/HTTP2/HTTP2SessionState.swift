@@ -103,10 +103,13 @@ extension UnsafeMutablePointer<SessionState> {
             settings.append(.init(settings_id: Int32(NGHTTP2_SETTINGS_ENABLE_PUSH.rawValue), value: 0))
         }
         let session = unsafe pointee.session
+        let window =
+            unsafe pointee.isServer
+            ? Limits.http2ConnectionWindowByteCount : Limits.http2TargetWindowByteCount
         return unsafe nghttp2_submit_settings(
             session, UInt8(NGHTTP2_FLAG_NONE.rawValue), settings, settings.count) == 0
             && nghttp2_session_set_local_window_size(
-                session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, Int32(Limits.http2ConnectionWindowByteCount))
+                session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, Int32(window))
                 == 0
     }
 

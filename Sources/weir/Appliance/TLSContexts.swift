@@ -159,7 +159,9 @@ final class TLSContexts: CertificateControl {
             keeping: known.targets, noting: &problems
         ) { (route) throws(TLSConfigurationError) in
             try ClientContext(
-                ClientSettings(route.settings, policy: route.policy, usesKernelTLS: usesKernelTLS))
+                ClientSettings(
+                    route.settings, policy: route.policy, protocols: route.asksForHTTP2 ? ["h2"] : [],
+                    usesKernelTLS: usesKernelTLS))
         }
         contexts.probes = build(
             demand.probes.map { ($0.settings, .healthCheck($0.targetGroup), $0.settings.files) },

@@ -314,7 +314,7 @@ http {{
 """
 NGINX_SERVER = """
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port} {protocol} backlog=4096;
         root {directory}/files;
         default_type text/plain;
         location = / {{ return 200 "{name}\\n"; }}
@@ -323,11 +323,11 @@ NGINX_SERVER = """
 """
 
 
-def nginx(directory, sites):
-    """One nginx with a site per (name, port); serves `directory`/files as well."""
+def nginx(directory, sites, protocol=""):
+    """One nginx with a site per (name, port); serves `directory`/files as well. `protocol` "http2" speaks only that."""
     directory = str(directory)
     os.makedirs(os.path.join(directory, "files"), exist_ok=True)
-    servers = "".join(NGINX_SERVER.format(name=n, port=p, directory=directory) for n, p in sites)
+    servers = "".join(NGINX_SERVER.format(name=n, port=p, directory=directory, protocol=protocol) for n, p in sites)
     path = os.path.join(directory, "nginx.conf")
     with open(path, "w") as file:
         # A worker that stays root can read the test's private directory.

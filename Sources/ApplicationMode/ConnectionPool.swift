@@ -6,7 +6,7 @@
 import Balancing
 import LinuxIO
 
-struct TargetPool: ~Copyable {
+struct ConnectionPool: ~Copyable {
     /// The top of each target's stack, plus one.
     private var tops: MappedSlab<UInt32>
     private var counts: MappedSlab<UInt32>
