@@ -91,7 +91,11 @@ extension Worker {
         guard let used = relay(exchange, isUp: false, bytes.extracting(responseHead.byteCount..<bytes.count)),
             !output.hasOverflowed,
             keepInput(target, bytes, responseHead.byteCount + used..<bytes.count)
-        else { return .broken }
+        else {
+            // The head has not gone out yet, so that the client can still be told.
+            exchanges[exchange].phase = .awaitingHead
+            return .malformed
+        }
         return .written(isSwitching: false)
     }
 

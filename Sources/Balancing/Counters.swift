@@ -55,7 +55,7 @@ public enum WorkerCounter: Int, Sendable, CaseIterable {
     case internalErrors
     case pipesOpen
     case snapshotVersion
-    /// Connections that the TLS access log lacks: its writer did not keep up, or its file took nothing.
+    /// Connections and requests that a log lacks: its writer did not keep up, or its file took nothing.
     case droppedAccessLogLines
 }
 

@@ -99,7 +99,7 @@ public enum Limits {
     public static let configuredHandshakeTimeoutSecondsMax = 300
     public static let configuredHandshakeCountMax = 65_536
 
-    // The TLS access log. Lines beyond what a ring holds are dropped and counted, never waited for.
+    // Access logs and connection logs. Lines beyond what a ring holds are dropped and counted, never waited for.
     public static let accessLogRecordsPerWorker = 4_096
     public static let accessLogIntervalMilliseconds = 100
     public static let accessLogChunkByteCount = 4_096
