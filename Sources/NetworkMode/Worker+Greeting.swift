@@ -114,6 +114,12 @@ extension Worker {
         }
     }
 
+    /// The connection was reset. The alert that says why may have come before it, and can still be read.
+    mutating func greetingBroke(_ slot: Int, at now: Instant) {
+        if flows[slot].clientSession.isOpen, flows[slot].accessLog > 0 { _ = shakeHandsNoting(slot, at: now) }
+        greetingFailed(slot, at: now)
+    }
+
     mutating func greetingFailed(_ slot: Int, at now: Instant) {
         let isTLS = !flows[slot].greeting.contains(.proxyHeader)
         core.counters.add(

@@ -178,7 +178,7 @@ extension Worker {
     mutating func clientIsReady(_ slot: Int, _ readiness: Readiness, at now: Instant) {
         if readiness.hasError, flows[slot].client.takeError() != nil {
             if flows[slot].phase == .greeting {
-                greetingFailed(slot, at: now)
+                greetingBroke(slot, at: now)
             } else {
                 end(slot, .clientReset, at: now)
             }

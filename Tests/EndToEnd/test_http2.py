@@ -201,8 +201,10 @@ def test_an_answer_that_breaks_off_is_a_reset(make_site, serve, entrance):
     target = serve(PlainTarget(answer))
     weir = make_site(target, version="HTTP1")
     with http2.Client(entrance) as client:
+        # Where the end came with the head, the reset may overtake it.
         stream = client.ask()
-        assert stream.status == 200 and stream.reset_code == http2.INTERNAL_ERROR
+        assert stream.fields is None or stream.status == 200
+        assert stream.reset_code == http2.INTERNAL_ERROR
         assert client.ask(target="/again").reset_code == http2.INTERNAL_ERROR, "the connection goes on"
     nothing_is_left(weir)
 

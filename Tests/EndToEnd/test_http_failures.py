@@ -93,6 +93,7 @@ def test_a_reset_within_content_until_close_is_no_end(make_weir, serve, entrance
 
 
 @pytest.mark.parametrize("data", [
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n",
     b"garbage\r\n\r\n", b"\0" * 100, b"SSH-2.0-OpenSSH_9.2\r\n", b"220 smtp ready\r\n", b"HTTP/2 200\r\n\r\n",
     b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
     b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", b"HTTP/1.1 200 OK\r\n folded: x\r\n\r\n",
@@ -101,7 +102,7 @@ def test_a_reset_within_content_until_close_is_no_end(make_weir, serve, entrance
     b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"v" * 40_000 + b"\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n" + b"X-Field: v\r\n" * 3_000 + b"\r\n",
     b"HTTP/1.1 100 Continue\r\n\r\n" * 100,
-], ids=range(16))
+], ids=range(17))
 def test_a_response_that_is_none(make_weir, serve, entrance, data):
     def answer(request, peer):
         peer.send(data)
