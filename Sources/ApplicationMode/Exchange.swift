@@ -125,6 +125,12 @@ struct Exchange: BitwiseCopyable {
     /// When content last moved, either way.
     var lastMovedAt = Instant(nanoseconds: 0)
 
+    /// The lane of one direction: up to the target, or down to the client.
+    subscript(isUp isUp: Bool) -> ContentLane {
+        get { isUp ? up : down }
+        _modify { if isUp { yield &up } else { yield &down } }
+    }
+
     var target: Int? { targetPlusOne > 0 ? Int(targetPlusOne) - 1 : nil }
     var isHead: Bool { method == .head }
 }

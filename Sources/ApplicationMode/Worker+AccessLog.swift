@@ -60,7 +60,7 @@ extension Worker {
         if exchanges[exchange].hasGroup {
             let group = Int(exchanges[exchange].group)
             if records[exchange].kind == .http2,
-                core.snapshot.groups[group].application?.protocolVersion == .grpc
+                core.snapshot.groups[group].protocolVersion == .grpc
             {
                 records[exchange].kind = .grpc
             }

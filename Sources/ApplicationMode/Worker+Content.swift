@@ -306,25 +306,17 @@ extension Worker {
     /// Rewrites some bytes into `output`; returns how many were used, nil when they are no content.
     mutating func relay(_ exchange: Int, isUp: Bool, _ bytes: Span<UInt8>) -> Int? {
         var position = 0
-        let outcome =
-            isUp
-            ? Self.relay(
-                bytes, from: &position, through: &exchanges[exchange].up, trailers: &trailerFields,
-                block: &trailerBlock, into: &output)
-            : Self.relay(
-                bytes, from: &position, through: &exchanges[exchange].down, trailers: &trailerFields,
-                block: &trailerBlock, into: &output)
+        let outcome = Self.relay(
+            bytes, from: &position, through: &exchanges[exchange][isUp: isUp], trailers: &trailerFields,
+            block: &trailerBlock, into: &output)
         return outcome == .malformed ? nil : position
     }
 
     /// The source has ended. False when its content was not whole.
     mutating func endLane(_ exchange: Int, isUp: Bool) -> Bool {
-        let isWhole =
-            isUp ? exchanges[exchange].up.reader.close() : exchanges[exchange].down.reader.close()
-        guard isWhole else { return false }
-        let form = isUp ? exchanges[exchange].up.form : exchanges[exchange].down.form
-        if form == .chunked { ChunkWriter.appendEnd(to: &output) }
-        if isUp { exchanges[exchange].up.isDone = true } else { exchanges[exchange].down.isDone = true }
+        guard exchanges[exchange][isUp: isUp].reader.close() else { return false }
+        if exchanges[exchange][isUp: isUp].form == .chunked { ChunkWriter.appendEnd(to: &output) }
+        exchanges[exchange][isUp: isUp].isDone = true
         return true
     }
 
@@ -344,7 +336,7 @@ extension Worker {
     private mutating func pumpTunnel(
         _ exchange: Int, isUp: Bool, from source: Int, to sink: Int, at now: Instant
     ) -> Bool {
-        let hasPipeBytes = (isUp ? exchanges[exchange].up : exchanges[exchange].down).pipeByteCount > 0
+        let hasPipeBytes = exchanges[exchange][isUp: isUp].pipeByteCount > 0
         let isPlain = !connections[source].isSecure && !connections[sink].isSecure
         if hasPipeBytes || (isPlain && connections[source].input.isEmpty && connections[source].mayRead),
             lendPipe(to: exchange, isUp: isUp)
@@ -358,16 +350,12 @@ extension Worker {
         }
         guard filling.byteCount > 0 else {
             guard connections[source].hasEnded else { return false }
-            if isUp { exchanges[exchange].up.isDone = true } else { exchanges[exchange].down.isDone = true }
+            exchanges[exchange][isUp: isUp].isDone = true
             endWriting(sink)
             return true
         }
         appendInput(filling.byteCount)
-        if isUp {
-            exchanges[exchange].up.byteCount &+= UInt64(filling.byteCount)
-        } else {
-            exchanges[exchange].down.byteCount &+= UInt64(filling.byteCount)
-        }
+        exchanges[exchange][isUp: isUp].byteCount &+= UInt64(filling.byteCount)
         guard sendOutput(sink, at: now) else {
             if isUp { targetBroke(exchange, at: now) } else { clientBroke(exchange, at: now) }
             return false
@@ -401,15 +389,10 @@ extension Worker {
 
     /// Sees to it that a lane has a pipe. False when there is none to be had, and its content is copied.
     private mutating func lendPipe(to exchange: Int, isUp: Bool) -> Bool {
-        guard !(isUp ? exchanges[exchange].up.hasPipe : exchanges[exchange].down.hasPipe) else { return true }
+        guard !exchanges[exchange][isUp: isUp].hasPipe else { return true }
         guard let pipe = core.pipes.borrow() else { return false }
-        if isUp {
-            exchanges[exchange].up.pipe = pipe
-            exchanges[exchange].up.hasPipe = true
-        } else {
-            exchanges[exchange].down.pipe = pipe
-            exchanges[exchange].down.hasPipe = true
-        }
+        exchanges[exchange][isUp: isUp].pipe = pipe
+        exchanges[exchange][isUp: isUp].hasPipe = true
         return true
     }
 
@@ -417,14 +400,14 @@ extension Worker {
     private mutating func splice(
         _ exchange: Int, isUp: Bool, from source: Int, to sink: Int, at now: Instant
     ) -> Bool {
-        var lane = isUp ? exchanges[exchange].up : exchanges[exchange].down
+        var lane = exchanges[exchange][isUp: isUp]
         let outcome = splice(
             &lane, isTunnel: exchanges[exchange].phase == .tunnel, from: source, to: sink, at: now)
         if lane.hasPipe, lane.pipeByteCount == 0 {
             core.pipes.giveBack(lane.pipe)
             lane.hasPipe = false
         }
-        if isUp { exchanges[exchange].up = lane } else { exchanges[exchange].down = lane }
+        exchanges[exchange][isUp: isUp] = lane
         switch outcome {
         case .moved(let hasMoved):
             return hasMoved

@@ -268,8 +268,7 @@ extension Worker {
     ) {
         connections[slot].lastActivityAt = now
         let isClient = connections[slot].role == .client
-        let held = isClient ? exchanges[exchange].up.held : exchanges[exchange].down.held
-        guard let kept = keep(content, behind: held) else {
+        guard let kept = keep(content, behind: exchanges[exchange][isUp: isClient].held) else {
             if isClient {
                 fail(exchange, .noMemory, at: now)
             } else {
@@ -277,16 +276,12 @@ extension Worker {
             }
             return
         }
-        if isClient { exchanges[exchange].up.held = kept } else { exchanges[exchange].down.held = kept }
+        exchanges[exchange][isUp: isClient].held = kept
         touch(exchange)
     }
 
     private mutating func noteSourceEnd(_ exchange: Int, _ slot: Int) {
-        if connections[slot].role == .client {
-            exchanges[exchange].up.hasSourceEnded = true
-        } else {
-            exchanges[exchange].down.hasSourceEnded = true
-        }
+        exchanges[exchange][isUp: connections[slot].role == .client].hasSourceEnded = true
         touch(exchange)
     }
 
@@ -323,19 +318,15 @@ extension Worker {
             lines.append(UInt8(ascii: "\n"))
         }
         guard !lines.isEmpty, let cell = cells.keep(lines.span) else { return }
-        let held = Held(cellPlusOne: UInt32(cell) + 1, offset: 0, count: UInt32(lines.count))
-        if connections[slot].role == .client {
-            exchanges[exchange].up.trailers = held
-        } else {
-            exchanges[exchange].down.trailers = held
-        }
+        exchanges[exchange][isUp: connections[slot].role == .client].trailers = Held(
+            cellPlusOne: UInt32(cell) + 1, offset: 0, count: UInt32(lines.count))
     }
 
     /// Takes held content for the other side, at most `room` bytes, and lets the sender send as much again.
     ///
     /// - Parameter source: Nil when its connection is gone, and what is held is the rest.
     mutating func relayHeld(_ exchange: Int, isUp: Bool, from source: Int?, room: Int) -> Relayed {
-        let lane = isUp ? exchanges[exchange].up : exchanges[exchange].down
+        let lane = exchanges[exchange][isUp: isUp]
         let stream = isUp ? exchanges[exchange].clientStream : exchanges[exchange].targetStream
         let count = min(Int(lane.held.count), room)
         if count > 0 {
@@ -348,7 +339,7 @@ extension Worker {
                 free(lane.held)
                 rest = Held()
             }
-            if isUp { exchanges[exchange].up.held = rest } else { exchanges[exchange].down.held = rest }
+            exchanges[exchange][isUp: isUp].held = rest
             var lent = borrowInput()
             defer { giveBack(&lent) }
             guard relay(exchange, isUp: isUp, lent.span.extracting(0..<count)) == count else {
@@ -359,9 +350,8 @@ extension Worker {
                 markDirty(source)
             }
         }
-        let isEmpty = (isUp ? exchanges[exchange].up.held : exchanges[exchange].down.held).count == 0
-        let isDone = isUp ? exchanges[exchange].up.isDone : exchanges[exchange].down.isDone
-        guard isEmpty, lane.hasSourceEnded, !isDone else {
+        let rest = exchanges[exchange][isUp: isUp]
+        guard rest.held.isEmpty, rest.hasSourceEnded, !rest.isDone else {
             return count > 0 ? .relayed(hasMoved: true) : .nothing
         }
         return endHeldLane(exchange, isUp: isUp) ? .relayed(hasMoved: true) : .malformed
@@ -369,10 +359,9 @@ extension Worker {
 
     /// All content of an HTTP/2 stream is through: its end, and its trailers.
     private mutating func endHeldLane(_ exchange: Int, isUp: Bool) -> Bool {
-        let trailers = isUp ? exchanges[exchange].up.trailers : exchanges[exchange].down.trailers
+        let trailers = exchanges[exchange][isUp: isUp].trailers
         guard trailers.count > 0 else { return endLane(exchange, isUp: isUp) }
-        let isWhole = isUp ? exchanges[exchange].up.reader.close() : exchanges[exchange].down.reader.close()
-        guard isWhole else { return false }
+        guard exchanges[exchange][isUp: isUp].reader.close() else { return false }
         let count = Int(trailers.count)
         cells.copy(cell: Int(trailers.cellPlusOne) - 1, offset: 0, byteCount: count, into: &input)
         free(trailers)
@@ -380,9 +369,8 @@ extension Worker {
         defer { giveBack(&lent) }
         let bytes = lent.span.extracting(0..<count)
         TrailerSection.read(bytes, 0..<count, into: &trailerFields)
-        let form = isUp ? exchanges[exchange].up.form : exchanges[exchange].down.form
         var hasBlock = false
-        switch form {
+        switch exchanges[exchange][isUp: isUp].form {
         case .raw: break
         case .chunked: ChunkWriter.appendEnd(trailers: trailerFields, bytes, to: &output)
         case .frames:
@@ -390,15 +378,9 @@ extension Worker {
             for index in trailerFields.indices { trailerBlock.append(trailerFields[index], of: bytes) }
             hasBlock = trailerBlock.count > 0
         }
-        if isUp {
-            exchanges[exchange].up.trailers = Held()
-            exchanges[exchange].up.hasTrailerBlock = hasBlock
-            exchanges[exchange].up.isDone = true
-        } else {
-            exchanges[exchange].down.trailers = Held()
-            exchanges[exchange].down.hasTrailerBlock = hasBlock
-            exchanges[exchange].down.isDone = true
-        }
+        exchanges[exchange][isUp: isUp].trailers = Held()
+        exchanges[exchange][isUp: isUp].hasTrailerBlock = hasBlock
+        exchanges[exchange][isUp: isUp].isDone = true
         return true
     }
 

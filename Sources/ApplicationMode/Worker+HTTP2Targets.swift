@@ -143,7 +143,7 @@ extension Worker {
         for index in requestHead.fields.indices { headBlock.append(requestHead.fields[index], of: bytes) }
         let group = Int(exchanges[exchange].group)
         if group < core.snapshot.groups.count,
-            core.snapshot.groups[group].application?.protocolVersion == .grpc
+            core.snapshot.groups[group].protocolVersion == .grpc
         {
             // The protocol of gRPC wants it, and servers look for it.
             headBlock.append("te", value: "trailers")

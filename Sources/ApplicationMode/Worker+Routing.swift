@@ -176,7 +176,7 @@ extension Worker {
         if let plan = listener.tlsFields { appendTLSFields(client, plan) }
         output.append("\r\n")
         exchanges[exchange].replayHeadCount = UInt32(output.count)
-        let isHTTP2Target = core.snapshot.groups[group].application?.protocolVersion != .http1
+        let isHTTP2Target = core.snapshot.groups[group].protocolVersion != .http1
         exchanges[exchange].up.form =
             isHTTP2Target ? .frames : requestHead.framing.leavesChunked ? .chunked : .raw
         // Once content was read off, nobody could say any more where the next request begins.
@@ -210,7 +210,7 @@ extension Worker {
     /// Targets of HTTP/2 and gRPC answer clients of HTTP/2 only, as with ELBv2: a client of HTTP/1 would miss what
     /// the other was chosen for.
     private func isCompatible(_ exchange: Int, _ group: Int) -> Bool {
-        switch core.snapshot.groups[group].application?.protocolVersion ?? .http1 {
+        switch core.snapshot.groups[group].protocolVersion {
         case .http1: true
         case .http2: exchanges[exchange].clientStream > 0
         case .grpc: exchanges[exchange].clientStream > 0 && exchanges[exchange].method == .post

@@ -32,7 +32,7 @@ extension Worker {
             if core.snapshot.groups[group].isFailOpen {
                 exchangeCounters.add(1, .failOpenRequests, target: target)
             }
-            let isShared = core.snapshot.groups[group].application?.protocolVersion ?? .http1 != .http1
+            let isShared = core.snapshot.groups[group].protocolVersion != .http1
             if isShared, let connection = sharedConnection(to: target) {
                 linkTarget(exchange, to: connection)
                 if connections[connection].isReady { submit(exchange, connection, at: now) }
@@ -100,7 +100,7 @@ extension Worker {
             timers.set(
                 slot, to: now.advanced(bySeconds: core.snapshot.groups[group].connectTimeoutSeconds))
             linkTarget(exchange, to: slot)
-            if core.snapshot.groups[group].application?.protocolVersion ?? .http1 != .http1 {
+            if core.snapshot.groups[group].protocolVersion != .http1 {
                 connections[slot].isShared = true
                 enterSharedPool(slot)
             }

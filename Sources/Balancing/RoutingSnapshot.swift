@@ -100,6 +100,8 @@ public struct GroupRoute: Sendable {
     public let sendsProxyProtocol: Bool
     /// Present exactly when the group is application mode's.
     public var application: ApplicationGroupRoute? { extras?.value.application }
+    /// What the targets speak; HTTP/1 in network mode, which does not ask.
+    public var protocolVersion: ProtocolVersion { application?.protocolVersion ?? .http1 }
 
     public init(
         name: String, targets: [TargetNumber], flowHash: FlowHash, isSticky: Bool, isFailOpen: Bool = false,
