@@ -48,7 +48,7 @@ package struct Worker: ~Copyable {
     /// Parallel to the snapshot's groups.
     var spreaders: [RequestSpreader] = []
     var spreaderNames: [String] = []
-    var random: RandomSource
+    var random: SplitMix64
 
     // Scratch, used within one step and never across steps.
     var input = [UInt8](repeating: 0, count: Limits.exchangeInputByteCountMax)
@@ -115,7 +115,7 @@ package struct Worker: ~Copyable {
         sharedPool = ConnectionPool(targetNumberCountMax: settings.targetNumberCountMax)
         streamCountsMax = MappedSlab(count: settings.targetNumberCountMax)
         outstanding = OutstandingRequests(targetNumberCountMax: settings.targetNumberCountMax)
-        random = RandomSource(seed: now.nanoseconds &+ UInt64(core.index) &* 0x9E37_79B9_7F4A_7C15)
+        random = SplitMix64(seed: now.nanoseconds &+ UInt64(core.index) &* 0x9E37_79B9_7F4A_7C15)
         traceSeed = HashSeed(first: random.next(), second: random.next())
         self.core = core
         runQueue.reserveCapacity(1_024)

@@ -1,5 +1,6 @@
 // The parser of HTTP probe answers: the table of ProbeResponseExample, every split, and seeded garbage.
 
+import Balancing
 import HTTPCore
 import HealthChecking
 import Testing

@@ -154,7 +154,7 @@ public enum ExchangeLine {
             ByteText.append(record.local, to: &line)
         } else {
             appendText(.authority, of: record, texts, to: &line)
-            if !Authority.hasPort(texts.extracting(authority)) {
+            if !HostSyntax.hasPort(texts.extracting(authority)) {
                 line.append(UInt8(ascii: ":"))
                 ByteText.append(UInt64(record.local.port), to: &line)
             }

@@ -117,7 +117,7 @@ public enum ForwardedRequest {
         // ELBv2 tells the target the listener's port, unless the client did or everybody knows it.
         let isUsualPort = facts.local.port == 80 || facts.local.port == 443
         if !facts.attributes.preservesHostHeader, !isUsualPort,
-            !Authority.hasPort(bytes.extracting(head.authority.range))
+            !HostSyntax.hasPort(bytes.extracting(head.authority.range))
         {
             output.append(":")
             output.append(decimal: UInt64(facts.local.port))
@@ -187,19 +187,5 @@ public enum ForwardedRequest {
         case .chunked, .streamed:
             output.append("Transfer-Encoding: chunked\r\n")
         }
-    }
-}
-
-/// A host and perhaps a port; RFC 3986 section 3.2.
-public enum Authority {
-    /// Whether a port is named: a colon behind the last bracket of an IPv6 address.
-    public static func hasPort(_ bytes: Span<UInt8>) -> Bool {
-        var index = bytes.count
-        while index > 0 {
-            index -= 1
-            if bytes[index] == UInt8(ascii: ":") { return true }
-            if bytes[index] == UInt8(ascii: "]") { return false }
-        }
-        return false
     }
 }
