@@ -14,37 +14,12 @@ extension ConfigurationReader {
             list(
                 "rules", of: listener, countMax: Limits.applicationRulesPerListenerMax,
                 nextStep: "Join some, or use a second listener.") ?? []
-        var rules: [ListenerRule] = []
-        var lines: [Int: Int] = [:]
-        for (index, node) in nodes.enumerated() {
-            guard
-                let fields = scope(
-                    of: node, subject: "\(listener.subject): rules[\(index)]", prefix: "",
-                    path: "\(listener.path(to: "rules"))[\(index)]", keys: Self.ruleKeys)
-            else { continue }
-            let priority = readPriority(of: fields)
-            let rule = readApplicationRule(fields, priority: priority ?? 0, listener: place)
-            guard let priority else { continue }
-            if let line = lines[priority] {
-                note(
-                    "priority", of: fields,
-                    "is \(priority), which line \(line) has already. Priorities are unique; choose another.")
-                continue
-            }
-            lines[priority] = fields.fields["priority"]?.position?.line ?? fields.mark.line
-            if let rule { rules.append(rule) }
+        return readRules(nodes, of: listener, keys: Self.ruleKeys) { reader, fields, priority in
+            reader.readApplicationRule(fields, priority: priority, listener: place)
         }
-        return rules.sorted { $0.priority < $1.priority }
     }
 
     static let ruleKeys = ["priority", "conditions", "actions", "transforms"]
-
-    mutating func readPriority(of rule: Scope) -> Int? {
-        if rule.fields["priority"] == nil {
-            note("priority", of: rule, "is missing. Give a number of its own; the lowest comes first.")
-        }
-        return integer("priority", of: rule, in: 1...Limits.rulePriorityMax)
-    }
 
     /// All of a rule but its priority, which is checked against its siblings'.
     mutating func readApplicationRule(
@@ -84,18 +59,11 @@ extension ConfigurationReader {
     }
 
     private mutating func readRuleAction(of rule: Scope) -> RuleAction? {
-        let example = "Give actions: [ \(Self.actionExample) ]."
-        guard rule.fields["actions"] != nil else {
-            note("actions", of: rule, "is missing. \(example)")
-            return nil
+        onlyNode("actions", of: rule, example: "Give actions: [ \(Self.actionExample) ].").flatMap { node in
+            readApplicationAction(
+                node, subject: rule.subject, prefix: "actions[0].",
+                path: "\(rule.path(to: "actions"))[0]")
         }
-        guard let nodes = list("actions", of: rule, countMax: 1, nextStep: "Keep one.") else { return nil }
-        guard let node = nodes.first else {
-            note("actions", of: rule, "is empty. \(example)")
-            return nil
-        }
-        return readApplicationAction(
-            node, subject: rule.subject, prefix: "actions[0].", path: "\(rule.path(to: "actions"))[0]")
     }
 
     // MARK: Conditions
@@ -103,60 +71,23 @@ extension ConfigurationReader {
     private static let conditionKeys = [
         "host_header", "path_pattern", "http_header", "http_request_method", "query_string", "source_ip",
     ]
-    /// A rule may ask for several headers, each of which must apply, and so for arguments of the query.
-    private static let repeatableConditions: Set = ["http_header", "query_string"]
 
-    private static let passthroughConditions = [
-        "tls_server_name": "It belongs to TCP listeners; use host_header.",
-        "tls_alpn": "It belongs to TCP listeners.",
-    ]
+    private static let conditionVocabulary = ConditionVocabulary(
+        keys: conditionKeys,
+        // A rule may ask for several headers, each of which must apply, and so for arguments of the query.
+        repeatable: ["http_header", "query_string"],
+        unavailable: [
+            "tls_server_name": "It belongs to TCP listeners; use host_header.",
+            "tls_alpn": "It belongs to TCP listeners.",
+        ],
+        countMax: Limits.conditionsPerRuleMax, nextStep: "Put the values of one kind into one condition.",
+        example: "[ { path_pattern: { values: [\"/img/*\"] } } ]",
+        choice: "one of \(conditionKeys.joined(separator: ", "))")
 
     private mutating func readApplicationConditions(of rule: Scope) -> [RuleCondition]? {
-        guard rule.fields["conditions"] != nil else {
-            note(
-                "conditions", of: rule,
-                "is missing. Give conditions: [ { path_pattern: { values: [\"/img/*\"] } } ]; what no rule takes "
-                    + "goes to default_action.")
-            return nil
+        readConditions(of: rule, Self.conditionVocabulary) { reader, key, fields in
+            reader.readApplicationCondition(key, of: fields)
         }
-        guard
-            let nodes = list(
-                "conditions", of: rule, countMax: Limits.conditionsPerRuleMax,
-                nextStep: "Put the values of one kind into one condition.")
-        else { return nil }
-        if nodes.isEmpty {
-            note(
-                "conditions", of: rule, "is empty. Give one of \(Self.conditionKeys.joined(separator: ", "))."
-            )
-        }
-        var conditions: [RuleCondition] = []
-        var seen: Set<String> = []
-        for (index, node) in nodes.enumerated() {
-            let prefix = "conditions[\(index)]"
-            guard
-                let fields = scope(
-                    of: node, subject: rule.subject, prefix: "\(prefix).", path: rule.path(to: prefix),
-                    keys: Self.conditionKeys, unavailable: Self.passthroughConditions)
-            else { continue }
-            let given = Self.conditionKeys.filter { fields.fields[$0] != nil }
-            guard given.count == 1 else {
-                // A key that was refused above says enough.
-                let isEmpty = node.mapping?.isEmpty ?? false
-                if given.count > 1 || isEmpty {
-                    note(
-                        at: fields.mark, path: fields.path, subject: rule.subject,
-                        "\(prefix) has \(given.isEmpty ? "no kind" : given.joined(separator: " and ")); a "
-                            + "condition has one of \(Self.conditionKeys.joined(separator: ", ")).")
-                }
-                continue
-            }
-            guard Self.repeatableConditions.contains(given[0]) || seen.insert(given[0]).inserted else {
-                note(given[0], of: fields, "stands twice in one rule. Put all values in one condition.")
-                continue
-            }
-            if let condition = readApplicationCondition(given[0], of: fields) { conditions.append(condition) }
-        }
-        return conditions.count == nodes.count && !conditions.isEmpty ? conditions : nil
     }
 
     private mutating func readApplicationCondition(_ key: String, of condition: Scope) -> RuleCondition? {
@@ -215,17 +146,7 @@ extension ConfigurationReader {
     }
 
     private mutating func readValues(_ key: String, of fields: Scope) -> [Node]? {
-        guard fields.fields[key] != nil else {
-            note(key, of: fields, "is missing. Give the values, any of which applies.")
-            return nil
-        }
-        guard
-            let nodes = list(
-                key, of: fields, countMax: Limits.valuesPerConditionMax,
-                nextStep: "Use a second rule for the rest.")
-        else { return nil }
-        if nodes.isEmpty { note(key, of: fields, "is empty. Give the values, any of which applies.") }
-        return nodes.isEmpty ? nil : nodes
+        readValues(key, of: fields, "Give the values, any of which applies.")
     }
 
     private mutating func readQueryPatterns(of condition: Scope) -> [QueryPattern]? {
@@ -254,18 +175,7 @@ extension ConfigurationReader {
         guard let fields = child("source_ip", of: condition, keys: ["values"]),
             let nodes = readValues("values", of: fields)
         else { return nil }
-        var ranges: [IPPrefix] = []
-        for (index, node) in nodes.enumerated() {
-            guard let range = node.scalar.flatMap({ IPPrefix($0.string) }) else {
-                note(
-                    at: node.position, path: "\(fields.path(to: "values"))[\(index)]",
-                    subject: fields.subject,
-                    "\(fields.prefix)values[\(index)] is \(Self.describe(node)); it must be an address, or a "
-                        + "range such as 10.0.0.0/24 with no bit set behind its length.")
-                continue
-            }
-            ranges.append(range)
-        }
+        let ranges = readRanges(nodes, of: "values", in: fields)
         return ranges.count == nodes.count ? ranges : nil
     }
 
@@ -312,15 +222,7 @@ extension ConfigurationReader {
     private mutating func readRewrite(_ key: String, of transform: Scope) -> Rewrite? {
         guard let fields = child(key, of: transform, keys: ["rewrites"]) else { return nil }
         let example = "Give rewrites: [ { regex: PATTERN, replace: TEXT } ]."
-        guard fields.fields["rewrites"] != nil else {
-            note("rewrites", of: fields, "is missing. \(example)")
-            return nil
-        }
-        guard let nodes = list("rewrites", of: fields, countMax: 1, nextStep: "Keep one.") else { return nil }
-        guard let node = nodes.first else {
-            note("rewrites", of: fields, "is empty. \(example)")
-            return nil
-        }
+        guard let node = onlyNode("rewrites", of: fields, example: example) else { return nil }
         guard
             let pair = scope(
                 of: node, subject: fields.subject, prefix: "\(fields.prefix)rewrites[0].",

@@ -68,16 +68,8 @@ extension ConfigurationReader {
             note("trusted", of: fields, "is empty. Give the addresses or ranges that send headers.")
         }
         var ranges: [IPPrefix] = []
-        for (index, node) in nodes.enumerated() {
-            guard let range = node.scalar.flatMap({ IPPrefix($0.string) }) else {
-                note(
-                    at: node.position, path: "\(fields.path(to: "trusted"))[\(index)]",
-                    subject: fields.subject,
-                    "\(fields.prefix)trusted[\(index)] is \(Self.describe(node)); it must be an address, or a "
-                        + "range such as 10.0.0.0/24 with no bit set behind its length.")
-                continue
-            }
-            if !ranges.contains(range) { ranges.append(range) }
+        for range in readRanges(nodes, of: "trusted", in: fields) where !ranges.contains(range) {
+            ranges.append(range)
         }
         return ranges
     }
@@ -95,120 +87,51 @@ extension ConfigurationReader {
         }
         let nodes =
             list("rules", of: listener, countMax: Limits.rulesPerListenerMax, nextStep: "Remove some.") ?? []
-        var rules: [PassthroughRule] = []
-        var lines: [Int: Int] = [:]
-        for (index, node) in nodes.enumerated() {
-            guard
-                let fields = scope(
-                    of: node, subject: "\(listener.subject): rules[\(index)]", prefix: "",
-                    path: "\(listener.path(to: "rules"))[\(index)]",
-                    keys: Self.passthroughRuleKeys)
-            else { continue }
-            let priority = readPriority(of: fields)
-            let rule = readPassthroughRule(fields, priority: priority ?? 0)
-            guard let priority else { continue }
-            if let line = lines[priority] {
-                note(
-                    "priority", of: fields,
-                    "is \(priority), which line \(line) has already. Priorities are unique; choose another.")
-                continue
-            }
-            lines[priority] = fields.fields["priority"]?.position?.line ?? fields.mark.line
-            if let rule { rules.append(rule) }
+        return readRules(nodes, of: listener, keys: Self.passthroughRuleKeys) { reader, fields, priority in
+            reader.readPassthroughRule(fields, priority: priority)
         }
-        return rules.sorted { $0.priority < $1.priority }
     }
 
     static let passthroughRuleKeys = ["priority", "conditions", "actions"]
 
     /// All of a rule but its priority, which is checked against its siblings'.
     mutating func readPassthroughRule(_ rule: Scope, priority: Int) -> PassthroughRule? {
-        let conditions = readConditions(of: rule)
+        let conditions = readConditions(of: rule, Self.conditionVocabulary) { reader, key, fields in
+            reader.readCondition(key, of: fields)
+        }
         let action = readRuleAction(of: rule)
         guard let conditions, let action else { return nil }
         return PassthroughRule(priority: priority, conditions: conditions, action: action)
     }
 
     private mutating func readRuleAction(of rule: Scope) -> ForwardAction? {
-        let example = "Give actions: [ { type: forward, target_group: NAME } ]."
-        guard rule.fields["actions"] != nil else {
-            note("actions", of: rule, "is missing. \(example)")
-            return nil
-        }
-        guard let nodes = list("actions", of: rule, countMax: 1, nextStep: "Keep one.") else { return nil }
-        guard let node = nodes.first else {
-            note("actions", of: rule, "is empty. \(example)")
-            return nil
-        }
-        return actionScope(
-            of: node, subject: rule.subject, prefix: "actions[0].",
-            path: "\(rule.path(to: "actions"))[0]"
-        ).flatMap { readForward($0) }
+        onlyNode(
+            "actions", of: rule, example: "Give actions: [ { type: forward, target_group: NAME } ]."
+        ).flatMap { node in
+            actionScope(
+                of: node, subject: rule.subject, prefix: "actions[0].",
+                path: "\(rule.path(to: "actions"))[0]")
+        }.flatMap { readForward($0) }
     }
 
-    private static let conditionKeys = ["tls_server_name", "tls_alpn"]
-
-    private static let unavailableConditions = Dictionary(
-        uniqueKeysWithValues: [
-            "host_header", "path_pattern", "http_header", "http_request_method", "query_string", "source_ip",
-        ].map { key in (key, "It belongs to application load balancers; use tls_server_name or tls_alpn.") })
-
-    private mutating func readConditions(of rule: Scope) -> [PassthroughCondition]? {
-        guard rule.fields["conditions"] != nil else {
-            note(
-                "conditions", of: rule,
-                "is missing. Give conditions: [ { tls_server_name: { values: [NAME] } } ]; what no rule takes "
-                    + "goes to default_action.")
-            return nil
-        }
-        guard let nodes = list("conditions", of: rule, countMax: 2, nextStep: "Keep one of each kind.") else {
-            return nil
-        }
-        if nodes.isEmpty {
-            note("conditions", of: rule, "is empty. Give tls_server_name, tls_alpn or both.")
-        }
-        var conditions: [PassthroughCondition] = []
-        var seen: Set<String> = []
-        for (index, node) in nodes.enumerated() {
-            let prefix = "conditions[\(index)]"
-            guard
-                let fields = scope(
-                    of: node, subject: rule.subject, prefix: "\(prefix).", path: rule.path(to: prefix),
-                    keys: Self.conditionKeys, unavailable: Self.unavailableConditions)
-            else { continue }
-            let given = Self.conditionKeys.filter { fields.fields[$0] != nil }
-            guard given.count == 1 else {
-                // A key that was refused above says enough.
-                let isEmpty = node.mapping?.isEmpty ?? false
-                if given.count > 1 || isEmpty {
-                    note(
-                        at: fields.mark, path: fields.path, subject: rule.subject,
-                        "\(prefix) has \(given.isEmpty ? "no kind" : given.joined(separator: " and ")); a "
-                            + "condition has one of \(Self.conditionKeys.joined(separator: ", ")).")
-                }
-                continue
-            }
-            guard seen.insert(given[0]).inserted else {
-                note(given[0], of: fields, "stands twice in one rule. Put all values in one condition.")
-                continue
-            }
-            if let condition = readCondition(given[0], of: fields) { conditions.append(condition) }
-        }
-        return conditions.count == nodes.count && !conditions.isEmpty ? conditions : nil
-    }
+    private static let conditionVocabulary = ConditionVocabulary(
+        keys: ["tls_server_name", "tls_alpn"],
+        unavailable: Dictionary(
+            uniqueKeysWithValues: [
+                "host_header", "path_pattern", "http_header", "http_request_method", "query_string",
+                "source_ip",
+            ].map { key in
+                (key, "It belongs to application load balancers; use tls_server_name or tls_alpn.")
+            }),
+        countMax: 2, nextStep: "Keep one of each kind.",
+        example: "[ { tls_server_name: { values: [NAME] } } ]",
+        choice: "tls_server_name, tls_alpn or both")
 
     private mutating func readCondition(_ key: String, of condition: Scope) -> PassthroughCondition? {
         guard let fields = child(key, of: condition, keys: ["values"]) else { return nil }
-        guard fields.fields["values"] != nil else {
-            note("values", of: fields, "is missing. Give the names, any of which applies.")
+        guard let nodes = readValues("values", of: fields, "Give the names, any of which applies.") else {
             return nil
         }
-        guard
-            let nodes = list(
-                "values", of: fields, countMax: Limits.valuesPerConditionMax,
-                nextStep: "Use a second rule for the rest.")
-        else { return nil }
-        if nodes.isEmpty { note("values", of: fields, "is empty. Give the names, any of which applies.") }
         let isName = key == "tls_server_name"
         var patterns: [ServerNamePattern] = []
         var protocols: [String] = []
