@@ -28,9 +28,6 @@ package struct ExchangeStatistics: Codable, Sendable, Equatable {
 
     package init() {}
 
-    /// Answers of targets.
-    package var targetResponseCount: UInt64 { httpCodeTargetCount.values.reduce(0, +) }
-
     /// Errors of whatever origin.
     package var errorCount: UInt64 { (httpCodeTargetCount["5XX"] ?? 0) + (httpCodeElbCount["5XX"] ?? 0) }
 }

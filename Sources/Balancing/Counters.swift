@@ -81,7 +81,6 @@ public enum ExchangeCounter: Int, Sendable, CaseIterable {
     case targetResponseNanoseconds
     case redirects
     case fixedResponses
-    case rulesEvaluated
     case webSockets
     /// Requests sent once more because a pooled connection turned out dead.
     case repeatedRequests

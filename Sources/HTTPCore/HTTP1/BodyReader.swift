@@ -91,9 +91,6 @@ public struct BodyReader: Hashable, Sendable, BitwiseCopyable {
     /// Of counted content: what may be moved without being looked at.
     public var remainingContentByteCount: UInt64? { phase == .counted ? remaining : nil }
 
-    /// True while the content lasts until the connection is closed.
-    public var isUntilClose: Bool { phase == .untilClose }
-
     /// Counts content that was moved without being looked at: at most `remainingContentByteCount`.
     public mutating func skip(_ count: UInt64) {
         guard phase == .counted else { return assert(phase == .untilClose) }

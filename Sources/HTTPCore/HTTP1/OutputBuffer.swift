@@ -16,7 +16,6 @@ public struct OutputBuffer: ~Copyable, Sendable {
     }
 
     public var capacity: Int { storage.count }
-    public var freeByteCount: Int { storage.count - count }
     public var isEmpty: Bool { count == 0 }
 
     /// Lends what was appended.

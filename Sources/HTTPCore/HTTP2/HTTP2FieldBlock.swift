@@ -11,6 +11,7 @@ import CNGHTTP2
 public struct HTTP2FieldBlock: ~Copyable {
     private var bytes: [UInt8] = []
     private var entries: [Entry] = []
+    /// As the peer counts it: names, values and 32 bytes for each; RFC 9113 section 6.5.2.
     private var listByteCount = 0
 
     private struct Entry: BitwiseCopyable {
@@ -23,9 +24,6 @@ public struct HTTP2FieldBlock: ~Copyable {
         bytes.reserveCapacity(4_096)
         entries.reserveCapacity(64)
     }
-
-    /// As the peer counts it: names, values and 32 bytes for each; RFC 9113 section 6.5.2.
-    public var headerListByteCount: Int { listByteCount }
 
     /// Fields and pseudo-headers.
     public var count: Int { entries.count }

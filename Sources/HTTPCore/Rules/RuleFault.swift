@@ -54,6 +54,3 @@ public struct RuleFault: Error, Hashable, Sendable, CustomStringConvertible {
         }
     }
 }
-
-/// Everything that is wrong with a rule; see `RuleFault.check`.
-public func checkRule(_ rule: ListenerRule) -> [RuleFault] { RuleFault.check(rule) }
